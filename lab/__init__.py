@@ -1,0 +1,1 @@
+"""A fleet of three real Kubernetes clusters on this machine, for the demo, the tests and drills."""

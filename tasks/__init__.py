@@ -1,0 +1,1 @@
+"""One effect per function, one outside system per file; the outside world parsed into flotilla's facts."""
