@@ -1,0 +1,170 @@
+"""The fleet file: which clusters there are, what they are for and how they are reached. Parsed once, frozen afterwards."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, model_validator
+
+from flotilla.errors import InvalidInput, Problem, phrase
+from flotilla.validation import Strict, checked, read_documents
+
+DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # RFC 1123; Kubernetes: validation.IsDNS1123Label
+LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+
+
+def _dns_label(value: str) -> str:
+    if not DNS_LABEL.fullmatch(value):
+        raise ValueError(
+            "a DNS label: lower-case letters, digits and '-', at most 63, beginning and ending with a letter or digit"
+        )
+    return value
+
+
+def _labels(value: dict[str, str]) -> dict[str, str]:
+    for key, text in value.items():
+        if not LABEL_KEY.fullmatch(key) or not LABEL_VALUE.fullmatch(text):
+            raise ValueError(f"Kubernetes label keys and values (offending: {key}={text})")
+    return value
+
+
+DnsLabel = Annotated[str, AfterValidator(_dns_label)]
+Labels = Annotated[dict[str, str], AfterValidator(_labels)]
+
+
+class Role(StrEnum):
+    """What a centre is for: production and same-city both serve, remote stands by."""
+
+    PRODUCTION = "production"
+    SAME_CITY = "same-city"
+    REMOTE = "remote"
+
+
+class Site(Strict):
+    """A centre and the city it stands in; centres of one city are lost together in a regional disaster."""
+
+    name: DnsLabel
+    city: DnsLabel
+
+
+class SecretRef(Strict):
+    """A kubeconfig kept in a Secret of the cluster that Flotilla itself runs in."""
+
+    namespace: DnsLabel
+    name: str = Field(min_length=1)
+    key: str = "kubeconfig"
+
+
+class Kubeconfig(Strict):
+    """How a cluster is reached: a context of a kubeconfig file, or a Secret that holds one.
+
+    Without ``file`` and ``secret`` the usual rules of kubectl hold: the KUBECONFIG variable, else ``~/.kube/config``.
+    Without ``context`` a context of the cluster's own name is meant; in a Secret, the current one.
+    """
+
+    context: str | None = None
+    file: str | None = None
+    secret: SecretRef | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Kubeconfig:
+        if self.file and self.secret:
+            raise ValueError("file or secret, not both")
+        return self
+
+
+class Cluster(Strict):
+    """One Kubernetes cluster of the fleet."""
+
+    name: DnsLabel
+    role: Role
+    site: Site
+    labels: Labels = Field(default_factory=dict)
+    kubeconfig: Kubeconfig = Kubeconfig()
+
+
+class Approvals(Strict):
+    """Who must agree to what.
+
+    ``allowAuto`` false makes every run ask, whatever it was started with. A rollout that would delete more than
+    ``pruneGuard`` objects asks first. ``timeout`` in seconds: a gate that nobody answers by then ends as ``onSilence``
+    says. ``webhookEnv`` names the environment variable that holds the URL told of gates that wait.
+    """
+
+    allow_auto: bool = True
+    prune_guard: int = Field(default=5, ge=0)
+    timeout: float = Field(default=86_400, gt=0)
+    on_silence: Annotated[str, Field(pattern="^(reject|approve)$")] = "reject"
+    webhook_env: str | None = None
+
+
+class Fleet(Strict):
+    """Every cluster that Flotilla runs as one. There is exactly one production cluster."""
+
+    name: DnsLabel = "fleet"
+    clusters: tuple[Cluster, ...] = Field(min_length=1)
+    approvals: Approvals = Approvals()
+
+    def cluster(self, name: str) -> Cluster:
+        """Return the cluster of that name; raises KeyError naming those there are."""
+        for cluster in self.clusters:
+            if cluster.name == name:
+                return cluster
+        raise KeyError(f"no cluster {name!r} in the fleet; there are {', '.join(c.name for c in self.clusters)}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The clusters' names in the order of the file."""
+        return tuple(cluster.name for cluster in self.clusters)
+
+    @property
+    def production(self) -> Cluster:
+        """The production cluster."""
+        return next(cluster for cluster in self.clusters if cluster.role is Role.PRODUCTION)
+
+
+def parse_fleet(text: str, file: str) -> Fleet:
+    """Return the fleet that a fleet file describes; raises InvalidInput with everything that is wrong with it."""
+    documents = read_documents(text, file)
+    if len(documents) != 1 or not isinstance(documents[0], dict):
+        found = phrase(f"holds {len(documents)} documents" if len(documents) != 1 else "is not a mapping")
+        raise InvalidInput([Problem(file, "", found, "one YAML document with name, clusters, approvals")])
+    fleet = checked(Fleet, documents[0], file)
+    if problems := _contradictions(fleet, file):
+        raise InvalidInput(problems)
+    return fleet
+
+
+def _contradictions(fleet: Fleet, file: str) -> list[Problem]:
+    """Return what no single field shows: names used twice, no or several productions, two clusters in one place."""
+    problems = []
+    names = Counter(fleet.names)
+    for index, cluster in enumerate(fleet.clusters):
+        if names[cluster.name] > 1:
+            problems.append(Problem(file, f"clusters[{index}].name", cluster.name, "a name that no other cluster has"))
+    productions = [i for i, cluster in enumerate(fleet.clusters) if cluster.role is Role.PRODUCTION]
+    if not productions:
+        problems.append(
+            Problem(file, "clusters", phrase("has no cluster of role production"), "exactly one of role production")
+        )
+    for index in productions[1:]:
+        first = fleet.clusters[productions[0]].name
+        allowed = f"same-city or remote: {first!r} already is the one production"
+        problems.append(Problem(file, f"clusters[{index}].role", "production", allowed))
+    return problems + _shared_contexts(fleet, file)
+
+
+def _shared_contexts(fleet: Fleet, file: str) -> list[Problem]:
+    """Return the clusters that are reached through one and the same context: one cluster under two names."""
+    problems, seen = [], dict[tuple[object, ...], str]()
+    for index, cluster in enumerate(fleet.clusters):
+        access = cluster.kubeconfig
+        key = (access.file, access.secret, access.context or cluster.name)
+        if access.secret is None and (other := seen.setdefault(key, cluster.name)) != cluster.name:
+            field = f"clusters[{index}].kubeconfig.context"
+            problems.append(Problem(file, field, key[2], f"a context of its own: {other!r} is reached through this one"))
+    return problems
