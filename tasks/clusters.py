@@ -1,0 +1,250 @@
+"""From a cluster's name to a client: the one reader of kubeconfigs, and the one place that speaks HTTP to API servers."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import urllib3
+import yaml
+from kubernetes import client, config, dynamic
+from kubernetes.config import kube_config
+
+from flotilla.errors import InvalidInput, Permanent, Problem, Transient, phrase
+from flotilla.fleet import Cluster, SecretRef
+
+CONNECT_TIMEOUT = 5.0  # seconds; an API server that does not take a connection by then is away
+READ_TIMEOUT = 30.0  # seconds; an admission webhook may take up to 30
+POOL = 24  # connections kept per cluster: the workers of a fan-out and a few watches; fewer reconnect, at twice the CPU
+RETRIABLE = {408, 429, 500, 502, 503, 504}  # statuses that may pass by themselves
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an API server answered: status, body as JSON (or {} where there is none) and headers."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+
+    @property
+    def message(self) -> str:
+        """The server's own sentence about a failure."""
+        if isinstance(self.body, dict):
+            return str(self.body.get("message") or self.body.get("reason") or f"HTTP {self.status}")
+        return f"HTTP {self.status}: {str(self.body)[:200]}"
+
+
+class Connection:
+    """An open way to one cluster; safe to use from several threads."""
+
+    def __init__(self, name: str, api: client.ApiClient) -> None:
+        self.name = name
+        self.api = api
+        self._discovery = threading.Lock()
+        self._dynamic: dynamic.DynamicClient | None = None
+        self._folder = tempfile.TemporaryDirectory(prefix="flotilla-")  # private: the library's default is shared in /tmp
+
+    @property
+    def dynamic(self) -> dynamic.DynamicClient:
+        """The client that knows the cluster's kinds; discovery happens at first use and is kept for this process."""
+        with self._discovery:  # not functools.cached_property: before Python 3.12 one lock of its serves all instances
+            if self._dynamic is None:
+                self._dynamic = dynamic.DynamicClient(self.api, cache_file=str(Path(self._folder.name) / "discovery.json"))
+            return self._dynamic
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        content_type: str = "application/json",
+        timeout: float = READ_TIMEOUT,
+    ) -> Answer:
+        """Return what the API server answers, whatever the status; ``body`` is sent as JSON.
+
+        Raises Transient where no answer came (refused, cut, timed out after ``timeout`` seconds) and Permanent where
+        none can come (TLS trust, unknown credentials plugin).
+        """
+        headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": "flotilla"}
+        fields = list((query or {}).items())
+        self.api.update_params_for_auth(headers, fields, ["BearerToken"])
+        url = self.api.configuration.host + path + (f"?{urlencode(fields)}" if fields else "")
+        try:
+            response = self.api.rest_client.pool_manager.request(
+                method,
+                url,
+                body=None if body is None else json.dumps(body).encode(),
+                headers=headers,
+                timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT, timeout), read=timeout),
+                retries=False,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise unreachable(self.name, self.api.configuration.host, error) from None
+        return Answer(response.status, _decoded(response.data), response.headers)
+
+
+def refused(cluster: str, what: str, answer: Answer) -> Transient | Permanent:
+    """Return the error for an answer that is not a success: by its kind, as an operator's sentence.
+
+    ``what`` finishes "could not": "apply Deployment examples/podinfo".
+    """
+    hint = {
+        401: "; the credentials are not valid (any more): renew them in the kubeconfig",
+        403: "; give the account this right, see `flotilla check`",
+    }.get(answer.status, "")
+    text = f"{cluster}: could not {what}: {answer.message} (HTTP {answer.status}){hint}"
+    return Transient(text) if is_retriable(answer) else Permanent(text)
+
+
+def is_retriable(answer: Answer) -> bool:
+    """Tell whether an answer may be another one in a while.
+
+    An unknown field under server-side apply is answered with 500 "field not declared in schema": that one stays.
+    """
+    return answer.status in RETRIABLE and "field not declared in schema" not in answer.message
+
+
+def unreachable(cluster: str, host: str, error: Exception) -> Transient | Permanent:
+    """Return the error for a request that got no answer at all."""
+    cause = getattr(error, "reason", None) or error
+    if isinstance(cause, urllib3.exceptions.SSLError) or "CERTIFICATE" in str(cause).upper():
+        return Permanent(
+            f"{cluster}: TLS with {host} failed: {cause}; check certificate-authority and expiry in the kubeconfig"
+        )
+    if isinstance(cause, urllib3.exceptions.LocationValueError):
+        return Permanent(f"{cluster}: {host} is no address of an API server: {cause}")
+    return Transient(f"{cluster}: {host} does not answer: {_short(cause)}")
+
+
+_connections: dict[tuple[object, ...], Connection] = {}
+_connecting = threading.Lock()
+
+
+def connect(cluster: Cluster) -> Connection:
+    """Return the connection to a cluster, made once per process and source; nothing is sent yet.
+
+    Raises InvalidInput where the kubeconfig does not hold what the fleet file names, Permanent where an exec plugin
+    gives no credentials, Transient where the Secret that holds the kubeconfig could not be read.
+    """
+    source = os.environ.get("KUBECONFIG", "")
+    key = (cluster.name, cluster.kubeconfig, source)
+    with _connecting:
+        if key not in _connections:
+            _connections[key] = Connection(cluster.name, client.ApiClient(_configuration(cluster)))
+        return _connections[key]
+
+
+def forget_connections() -> None:
+    """Close every connection, so that the next `connect` reads the kubeconfigs again."""
+    with _connecting:
+        for connection in _connections.values():
+            connection.api.rest_client.pool_manager.clear()
+        _connections.clear()
+
+
+def _configuration(cluster: Cluster) -> client.Configuration:
+    """Return the client's settings for a cluster, those that kubernetes 36 leaves out (proxy-url) included."""
+    source, document = _kubeconfig(cluster)
+    context = _context(cluster, source, document)
+    settings = client.Configuration()
+    settings.connection_pool_maxsize = POOL
+    settings.retries = urllib3.Retry(0)
+    _load(settings, cluster, document, context)
+    user = _named(document, "users", context["user"], "user")
+    if "exec" in user and not (settings.api_key or settings.cert_file):
+        command = " ".join([user["exec"].get("command", "?"), *(user["exec"].get("args") or [])])
+        raise Permanent(
+            f"{cluster.name}: the exec plugin of user {context['user']!r} in {source} gave no credentials; try it: {command}"
+        )
+    if proxy := _named(document, "clusters", context["cluster"], "cluster").get("proxy-url"):
+        settings.proxy, settings.no_proxy = proxy, None
+    return settings
+
+
+def _load(settings: client.Configuration, cluster: Cluster, document: dict[str, Any], context: Mapping[str, str]) -> None:
+    """Fill in host, trust and credentials by the client library's own rules."""
+    chosen = dict(document, **{"current-context": context["name"]})
+    try:
+        config.load_kube_config_from_dict(chosen, client_configuration=settings, persist_config=False)
+    except (config.ConfigException, ValueError, OSError) as error:
+        raise Permanent(f"{cluster.name}: the kubeconfig's context {context['name']!r} cannot be used: {error}") from None
+
+
+def _kubeconfig(cluster: Cluster) -> tuple[str, dict[str, Any]]:
+    """Return where the kubeconfig stands and what it says; several files of KUBECONFIG are merged as kubectl does."""
+    access = cluster.kubeconfig
+    if access.secret:
+        return f"secret {access.secret.namespace}/{access.secret.name}", _from_secret(cluster.name, access.secret)
+    paths = access.file or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    if not any(Path(path).expanduser().is_file() for path in paths.split(os.pathsep)):
+        field = f"kubeconfig.file of cluster {cluster.name!r}"
+        raise InvalidInput([Problem("fleet", field, paths, "a file that exists; or set KUBECONFIG")])
+    try:
+        merged = kube_config.KubeConfigMerger(os.pathsep.join(str(Path(p).expanduser()) for p in paths.split(os.pathsep)))
+    except (config.ConfigException, yaml.YAMLError) as error:
+        raise InvalidInput([Problem(paths, "", phrase(_short(error)), "a kubeconfig")]) from None
+    return paths, merged.config.value
+
+
+def _context(cluster: Cluster, source: str, document: dict[str, Any]) -> dict[str, str]:
+    """Return name, cluster and user of the context that is meant."""
+    access = cluster.kubeconfig
+    wanted = access.context or (document.get("current-context") if access.secret else cluster.name)
+    contexts = {entry["name"]: entry["context"] for entry in document.get("contexts") or []}
+    if wanted not in contexts:
+        field = f"context of cluster {cluster.name!r} (kubeconfig.context, else its name)"
+        raise InvalidInput(
+            [Problem(source, field, wanted, "one of " + (", ".join(sorted(contexts)) or "none: it has no contexts"))]
+        )
+    return {"name": wanted, "cluster": contexts[wanted]["cluster"], "user": contexts[wanted].get("user", "")}
+
+
+def _named(document: dict[str, Any], section: str, name: str, key: str) -> dict[str, Any]:
+    return next((entry.get(key) or {} for entry in document.get(section) or [] if entry["name"] == name), {})
+
+
+def _from_secret(cluster: str, ref: SecretRef) -> dict[str, Any]:
+    """Return the kubeconfig that a Secret of the cluster holds in which this process runs."""
+    where = f"secret {ref.namespace}/{ref.name}, key {ref.key!r}"
+    settings = client.Configuration()
+    try:
+        config.load_incluster_config(client_configuration=settings)
+    except config.ConfigException as error:
+        raise Permanent(f"{cluster}: {where} is read from inside a cluster, and this is not one: {error}") from None
+    hub = Connection("in-cluster", client.ApiClient(settings))
+    answer = hub.request("GET", f"/api/v1/namespaces/{ref.namespace}/secrets/{ref.name}")
+    if answer.status != 200:
+        raise refused(cluster, f"read {where}", answer)
+    held = answer.body.get("data") or {}
+    if ref.key not in held:
+        raise InvalidInput([Problem(where, "key", ref.key, "one of " + ", ".join(sorted(held)))])
+    document = yaml.safe_load(base64.b64decode(held[ref.key]))
+    if not isinstance(document, dict):
+        raise InvalidInput([Problem(where, "", phrase("is not a kubeconfig"), "a kubeconfig")])
+    return document
+
+
+def _decoded(data: bytes) -> Any:
+    if not data:
+        return {}
+    try:
+        return json.loads(data)
+    except ValueError:
+        return data.decode(errors="replace")
+
+
+def _short(error: object) -> str:
+    """Return an error's text without object addresses and the library's own wrapping."""
+    text = str(error).rpartition(">: ")[2] or str(error)
+    return text if len(text) <= 200 else text[:197] + "..."
