@@ -19,7 +19,7 @@ from kubernetes import client, config, dynamic
 from kubernetes.config import kube_config
 
 from flotilla.errors import InvalidInput, Permanent, Problem, Transient, phrase
-from flotilla.fleet import Cluster, SecretRef
+from flotilla.fleet import Cluster, Kubeconfig, SecretRef
 
 CONNECT_TIMEOUT = 5.0  # seconds; an API server that does not take a connection by then is away
 READ_TIMEOUT = 30.0  # seconds; an admission webhook may take up to 30
@@ -174,9 +174,12 @@ def _configuration(cluster: Cluster) -> client.Configuration:
 
 def _load(settings: client.Configuration, cluster: Cluster, document: dict[str, Any], context: Mapping[str, str]) -> None:
     """Fill in host, trust and credentials by the client library's own rules."""
-    chosen = dict(document, **{"current-context": context["name"]})
+    options = {"context": context["name"], "client_configuration": settings, "persist_config": False}
     try:
-        config.load_kube_config_from_dict(chosen, client_configuration=settings, persist_config=False)
+        if cluster.kubeconfig.secret:
+            config.load_kube_config_from_dict(document, **options)
+        else:  # from the files, since what they name relatively is relative to each of them
+            config.load_kube_config(_paths(cluster.kubeconfig), **options)
     except (config.ConfigException, ValueError, OSError) as error:
         raise Permanent(f"{cluster.name}: the kubeconfig's context {context['name']!r} cannot be used: {error}") from None
 
@@ -186,15 +189,28 @@ def _kubeconfig(cluster: Cluster) -> tuple[str, dict[str, Any]]:
     access = cluster.kubeconfig
     if access.secret:
         return f"secret {access.secret.namespace}/{access.secret.name}", _from_secret(cluster.name, access.secret)
-    paths = access.file or os.environ.get("KUBECONFIG") or "~/.kube/config"
-    if not any(Path(path).expanduser().is_file() for path in paths.split(os.pathsep)):
+    paths = _paths(access)
+    if not any(Path(path).is_file() for path in paths.split(os.pathsep)):
         field = f"kubeconfig.file of cluster {cluster.name!r}"
         raise InvalidInput([Problem("fleet", field, paths, "a file that exists; or set KUBECONFIG")])
     try:
-        merged = kube_config.KubeConfigMerger(os.pathsep.join(str(Path(p).expanduser()) for p in paths.split(os.pathsep)))
+        return paths, _plain(kube_config.KubeConfigMerger(paths).config)
     except (config.ConfigException, yaml.YAMLError) as error:
         raise InvalidInput([Problem(paths, "", phrase(_short(error)), "a kubeconfig")]) from None
-    return paths, merged.config.value
+
+
+def _paths(access: Kubeconfig) -> str:
+    """Return the kubeconfig files that are meant, as one text in the form of the KUBECONFIG variable."""
+    paths = access.file or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    return os.pathsep.join(str(Path(path).expanduser()) for path in paths.split(os.pathsep))
+
+
+def _plain(node: Any) -> Any:
+    """Return the client library's view of merged kubeconfigs as dicts and lists."""
+    value = getattr(node, "value", node)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def _context(cluster: Cluster, source: str, document: dict[str, Any]) -> dict[str, str]:

@@ -1,0 +1,70 @@
+# Flotilla. `make` alone prints what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+FLOTILLA := $(VENV)/bin/flotilla
+export FLOTILLA_LAB_DIR ?= $(CURDIR)/.lab
+# The lab's clusters, and no others, are what these targets act on.
+export KUBECONFIG := $(FLOTILLA_LAB_DIR)/kubeconfig
+export DO_NOT_TRACK := 1
+# Another virtual environment that happens to be active is not ours.
+unexport VIRTUAL_ENV PYTHONPATH PREFECT_API_URL PREFECT_PROFILE
+
+.PHONY: help env demo up down lab lab-down test check format bench
+
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(VENV)/.ready ## the Python environment, locked by version and hash
+
+$(VENV)/.ready: requirements.txt pyproject.toml
+	@echo "environment: $(VENV)"
+	@if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then \
+	  command -v apt-get >/dev/null || { echo "python3 has no venv module: install it (Fedora: dnf install python3; Debian: apt-get install python3-venv)"; exit 1; }; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv; fi
+	@test -x $(PYTHON) || python3 -m venv $(VENV)
+	@awk '/^uv==/ {wanted = 1} wanted {print} wanted && !/\\$$/ {exit}' requirements.txt > $(VENV)/uv.txt
+	@$(PYTHON) -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r $(VENV)/uv.txt
+	@$(VENV)/bin/uv pip sync -q --require-hashes --python $(PYTHON) requirements.txt
+	@$(VENV)/bin/uv pip install -q --python $(PYTHON) --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: env ## everything from nothing: lab, Prefect, podinfo rolled out, upgraded through a gate, rolled back (YES=1 answers the gate)
+	@$(MAKE) up
+	@$(FLOTILLA) demo
+
+up: env ## the lab, the Prefect server with a worker, every deployment served
+	@$(PYTHON) -m lab up $(if $(SIMULATED_NODES),--simulated-nodes $(SIMULATED_NODES))
+	@$(FLOTILLA) server up
+
+down: env ## what `make up` started, ended
+	@$(FLOTILLA) server down
+	@$(PYTHON) -m lab down
+
+lab: env ## three real Kubernetes clusters on this machine (SIMULATED_NODES=100 adds simulated nodes)
+	@$(PYTHON) -m lab up $(if $(SIMULATED_NODES),--simulated-nodes $(SIMULATED_NODES))
+
+lab-down: env ## the lab gone: processes, namespaces, mounts, cgroups, routes
+	@$(PYTHON) -m lab down
+
+test: check ## all tests; brings up a lab of its own unless this checkout's is running
+	@$(PYTHON) -m pytest
+
+check: env ## format, lint, types, import contracts, pure tests: under a minute
+	@$(VENV)/bin/ruff format --check --quiet .
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-logo 2>/dev/null || $(VENV)/bin/lint-imports
+	@$(PYTHON) -m pytest -q -m "not lab and not prefect" tests/flotilla tests/lab
+
+format: env ## the code, formatted
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .
+
+bench: env ## NAME=rollout: a table of figures and, last, one line of JSON
+	@test -n "$(NAME)" || { echo "which? make bench NAME=rollout"; exit 2; }
+	@$(PYTHON) -m tests.bench.$(NAME) $(ARGS)

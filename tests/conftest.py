@@ -1,0 +1,44 @@
+"""Fixtures for all tests: the lab's three real clusters, brought up once or taken as they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from flotilla.fleet import Fleet, parse_fleet
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class FleetLab:
+    """The running lab: where its kubeconfig stands and the fleet file's view of it."""
+
+    kubeconfig: str
+    fleet: Fleet
+    fleet_file: str
+
+
+@pytest.fixture(scope="session")
+def fleet_lab(request: pytest.FixtureRequest) -> Iterator[FleetLab]:
+    """Yield the lab of this checkout: the running one, or one of our own that ends with the session."""
+    import lab
+
+    running = lab.ensure()
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter:
+        reporter.write_line(f"lab: {'the running one is reused' if running.reused else 'brought up for these tests'}")
+    before = os.environ.get("KUBECONFIG")
+    os.environ["KUBECONFIG"] = str(running.kubeconfig)
+    file = ROOT / "deployments" / "fleet.yaml"
+    yield FleetLab(str(running.kubeconfig), parse_fleet(file.read_text(), str(file)), str(file))
+    if before is None:
+        del os.environ["KUBECONFIG"]
+    else:
+        os.environ["KUBECONFIG"] = before
+    if not running.reused:
+        lab.down()

@@ -1,0 +1,145 @@
+"""How clusters are reached: contexts, credentials plugins, proxies, Secrets; and what is said when they are not."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flotilla.errors import InvalidInput, Permanent, Transient
+from flotilla.fleet import Cluster, Role, Site
+from tasks.clusters import Answer, connect, forget_connections, refused
+
+
+class Recorder(BaseHTTPRequestHandler):
+    """Answers every request with what it was sent: path, token and whether it came as a proxy request."""
+
+    def do_GET(self) -> None:
+        body = json.dumps({"path": self.path, "authorization": self.headers.get("Authorization", "")}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Keep the test's output clean."""
+
+
+@pytest.fixture
+def recorder() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Recorder)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that writes a kubeconfig with one context and makes it the current one."""
+    forget_connections()
+
+    def write(server: str, user: dict[str, Any] | None = None, **cluster: Any) -> Path:
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "contexts": [{"name": "production", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": {"server": server, **cluster}}],
+            "users": [{"name": "u", "user": user or {}}],
+        }
+        path = tmp_path / "kubeconfig"
+        path.write_text(yaml.safe_dump(document))
+        monkeypatch.setenv("KUBECONFIG", str(path))
+        return path
+
+    yield write
+    forget_connections()
+
+
+def cluster(name: str = "production", **kubeconfig: Any) -> Cluster:
+    return Cluster(name=name, role=Role.PRODUCTION, site=Site(name="a", city="b"), kubeconfig=kubeconfig)
+
+
+def test_a_missing_context_is_answered_with_those_there_are(kubeconfig):
+    kubeconfig("http://127.0.0.1:1")
+
+    with pytest.raises(InvalidInput, match=r"'elsewhere'; allowed: one of production"):
+        connect(cluster(context="elsewhere"))
+
+
+def test_a_missing_file_is_named(kubeconfig, tmp_path):
+    with pytest.raises(InvalidInput, match="absent"):
+        connect(cluster(file=str(tmp_path / "absent")))
+
+
+def test_a_file_that_is_no_kubeconfig_is_refused(kubeconfig, tmp_path):
+    (tmp_path / "odd").write_text("a: [")
+
+    with pytest.raises(InvalidInput, match="odd"):
+        connect(cluster(file=str(tmp_path / "odd")))
+
+
+def test_a_server_that_refuses_is_transient_and_named(kubeconfig):
+    kubeconfig("http://127.0.0.1:1")
+
+    with pytest.raises(Transient, match=r"production: http://127\.0\.0\.1:1 does not answer"):
+        connect(cluster()).request("GET", "/version")
+
+
+def test_requests_go_through_the_proxy_that_the_kubeconfig_names(kubeconfig, recorder):
+    kubeconfig("http://api.fleet.invalid", **{"proxy-url": recorder})
+
+    answer = connect(cluster()).request("GET", "/version")
+
+    assert "http://api.fleet.invalid/version" == answer.body["path"]
+
+
+def test_the_token_of_a_credentials_plugin_is_sent(kubeconfig, recorder):
+    credential = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "t0ken"}}
+    script = f"print({json.dumps(json.dumps(credential))})"
+    plugin = {
+        "apiVersion": credential["apiVersion"],
+        "command": sys.executable,
+        "args": ["-c", script],
+        "interactiveMode": "Never",
+    }
+    kubeconfig(recorder, {"exec": plugin})
+
+    assert "Bearer t0ken" == connect(cluster()).request("GET", "/version").body["authorization"]
+
+
+def test_a_credentials_plugin_that_fails_stops_before_anything_is_sent_anonymously(kubeconfig, recorder):
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": "false", "interactiveMode": "Never"}
+    kubeconfig(recorder, {"exec": plugin})
+
+    with pytest.raises(Permanent, match="exec plugin of user 'u' .* gave no credentials; try it: false"):
+        connect(cluster())
+
+
+def test_a_secret_is_only_read_from_inside_a_cluster(kubeconfig):
+    with pytest.raises(Permanent, match="secret flotilla/production"):
+        connect(cluster(secret={"namespace": "flotilla", "name": "production"}))
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "kind"),
+    [
+        (429, "too many requests", Transient),
+        (503, "starting", Transient),
+        (500, "etcdserver: leader changed", Transient),
+        (500, "failed to create typed patch object: .data.dta: field not declared in schema", Permanent),
+        (403, "is forbidden", Permanent),
+        (422, "field is immutable", Permanent),
+    ],
+)
+def test_only_what_may_pass_by_itself_is_transient(status, message, kind):
+    error = refused("production", "apply ConfigMap a/b", Answer(status, {"message": message}, {}))
+
+    assert isinstance(error, kind)
+    assert "production: could not apply ConfigMap a/b" in str(error)
