@@ -1,4 +1,4 @@
-"""`flotilla check`: is the fleet file right, is every cluster there, and may we do there what we will have to?"""
+"""`flotilla check`: the fleet file is right, every cluster is there, and we may do there what we will have to."""
 
 from __future__ import annotations
 
