@@ -11,6 +11,7 @@ SERVICE_LABEL = "multicluster.kubernetes.io/service-name"  # mcs-api pkg/apis/*/
 SOURCE_LABEL = "multicluster.kubernetes.io/source-cluster"  # mcs-api pkg/apis/*/well_known_labels.go
 DERIVED_ANNOTATION = "multicluster.kubernetes.io/derived-service"  # mcs-api controllers/common.go
 NATIVE_LABEL = "kubernetes.io/service-name"  # k8s.io/api/discovery/v1 LabelServiceName: what kube-proxy goes by
+OURS_LABEL = "app.kubernetes.io/managed-by"  # on Services: derived ones and those of a plain name
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"  # k8s.io/api/discovery/v1 LabelManagedBy
 CLUSTER_ID_PROPERTY = "cluster.clusterset.k8s.io"  # KEP-2149, a ClusterProperty of about.k8s.io
 CLUSTERSET_PROPERTY = "clusterset.k8s.io"  # KEP-2149
