@@ -47,10 +47,13 @@ def export_conditions(
     ]
 
 
-def import_ready(imported: ImportFact, *, sources: Sequence[str], families: str, evidence: Sequence[str]) -> Condition:
+def import_ready(
+    imported: ImportFact, *, sources: Sequence[str], families: str, evidence: Sequence[str], unproved: bool = False
+) -> Condition:
     """Return the Ready condition of a ServiceImport, without its time.
 
-    ``sources`` are the exporters' names; ``families`` is the sentence on why no IP family fits, "" if one does.
+    ``sources`` are the exporters' names; ``families`` is the sentence on why no IP family fits, "" if one does;
+    ``unproved`` where an answered probe is asked for and there was none.
     """
     generation = imported.generation
     if not sources:
@@ -59,6 +62,8 @@ def import_ready(imported: ImportFact, *, sources: Sequence[str], families: str,
         return Condition("Ready", "False", "IPFamilyNotSupported", families, generation)
     if not imported.properties.headless and not imported.ips:
         return Condition("Ready", "False", "Pending", "the derived Service has no address yet", generation)
+    if unproved:
+        return Condition("Ready", "Unknown", "Pending", "no probe of an endpoint was answered yet", generation)
     text = "; ".join([f"exported by {', '.join(sources)}", *evidence])
     return Condition("Ready", "True", "Ready", text, generation)
 

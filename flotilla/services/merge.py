@@ -155,7 +155,13 @@ _WHOLE: tuple[tuple[str, str, _Read], ...] = (
 
 
 def _pairs(items: Iterable[tuple[str, str]]) -> str:
-    return ",".join(f"{key}={text}" for key, text in sorted(items)) or "none"
+    return ",".join(f"{key}={value}" for key, value in sorted(items)) or "none"
+
+
+def _short(value: object) -> str:
+    """Return a value as a message shows it; a condition's message has room for 32,768 characters in all."""
+    text = str(value)
+    return f'"{text}"' if len(text) <= 200 else f'"{text[:197]}..."'
 
 
 def _conflicts(sources: Sequence[Source], ports: tuple[Port, ...]) -> list[Conflict]:
@@ -170,9 +176,9 @@ def _whole_conflict(sources: Sequence[Source], reason: str, word: str, read: _Re
     if len(set(values.values())) < 2:
         return None
     oldest = sources[0].cluster
-    others = [f'{cluster} ("{value}")' for cluster, value in values.items() if value != values[oldest]]
+    others = [f"{cluster} ({_short(value)})" for cluster, value in values.items() if value != values[oldest]]
     text = (
-        f'Conflicting {word}. Using "{values[oldest]}" from oldest service export in "{oldest}". '
+        f'Conflicting {word}. Using {_short(values[oldest])} from oldest service export in "{oldest}". '
         f"{len(others)}/{len(values)} clusters disagree: {', '.join(others)}."
     )
     return Conflict(reason, text)

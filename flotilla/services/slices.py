@@ -58,9 +58,7 @@ def imported_slices(source: Source, to: Attachment, dead: frozenset[str] = froze
             )
 
 
-def carried_ports(
-    ports: Sequence[SlicePort], exposed: Sequence[Port], wanted: Sequence[Port]
-) -> tuple[SlicePort, ...] | None:
+def carried_ports(ports: Sequence[SlicePort], exposed: Sequence[Port], wanted: Sequence[Port]) -> tuple[SlicePort, ...] | None:
     """Return a slice's ports under the names they have at the consumer; None if none of them is reachable there.
 
     kube-proxy joins Service and slice by the port's *name*, while it is protocol and number that say which port a client
