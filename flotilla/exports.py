@@ -121,48 +121,69 @@ def decide(world: World, health: Health, policy: Policy, now: datetime) -> Decis
 def _import_side(scene: _Scene, name: str, view: ClusterView) -> Wanted:
     """Return what one cluster should hold as a consumer."""
     if not view.takes_objects:
-        return Wanted(imported=view.imported)  # a namespace on its way out takes its objects along
+        return _as_it_is(view)  # a namespace on its way out takes its objects along
     if not scene.imports(view) or scene.merged is None:
-        return _not_importing(scene, view)
+        return _not_importing(scene, name, view)
     imported = _import(scene, scene.merged, view)
     if view.imported is None:
-        return Wanted(imported=imported, why=("the import comes first: the rest is owned by it",))
+        return replace(_as_it_is(view), imported=imported, why=("the import comes first: the rest is owned by it",))
     judgements = _judgements(scene, name, view)
     derived = _derived(scene, scene.merged.properties, view.imported.uid)
     attachments, native, why = _attachments(scene, name, view, scene.merged)
-    slices = [slice for to in attachments for slice in _slices(scene, to, view, judgements)]
+    slices = [piece for to in attachments for piece in _slices(scene, to, view, judgements)]
     wanted = Wanted(imported, derived, native, tuple(slices), judgements=judgements, why=why)
     return _with_import_status(scene, name, view, wanted)
 
 
-def _not_importing(scene: _Scene, view: ClusterView) -> Wanted:
-    """Return what a cluster should hold that does not import: nothing but a ServiceImport that somebody else made."""
+def _as_it_is(view: ClusterView) -> Wanted:
+    """Return what the keeper has in a cluster already."""
+    native = view.service if view.service and view.service.ours else None
+    return Wanted(view.imported, view.derived, native, tuple(piece for piece in view.slices if piece.ours))
+
+
+def _not_importing(scene: _Scene, name: str, view: ClusterView) -> Wanted:
+    """Return what a cluster should hold that does not import: nothing but a ServiceImport that somebody else made.
+
+    Slices of exporters that nobody can see stay even without their import.
+    """
+    kept = scene.memory.kept(name, view).values() if scene.merged is None else ()
+    slices = tuple(piece for of_source in kept for piece in of_source)
     if view.imported is None or view.imported.automatic or view.imported.deleting:
-        return Wanted()
+        return Wanted(slices=slices)
     ready = import_ready(view.imported, sources=(), families="", evidence=())
     conditions = stamped([ready], view.imported.conditions, scene.now)
-    return Wanted(imported=view.imported, import_conditions=conditions, why=("no cluster exports it",))
+    return Wanted(view.imported, slices=slices, import_conditions=conditions, why=("no cluster exports it",))
 
 
 def _import(scene: _Scene, merged: Merged, view: ClusterView) -> ImportFact:
     """Return the wanted ServiceImport; address and families are those of this cluster's derived Service."""
-    of_all, derived = merged.properties, view.derived
+    of_all = merged.properties
+    ips: tuple[str, ...] = ()
     annotations = {key: text for key, text in of_all.annotations.items() if key not in RESERVED}
     properties = replace(of_all, annotations=annotations)
     if of_all.headless:
         properties = replace(properties, session_affinity="None", affinity_timeout=None)
     else:
-        families = derived.properties.ip_families if derived and derived.cluster_ips else ()
+        ips, families = _address(view)
         properties = replace(properties, ip_families=families)
     return ImportFact(
         uid=view.imported.uid if view.imported else "",
         properties=properties,
-        ips=derived.cluster_ips if derived and not of_all.headless else (),
+        ips=ips,
         derived="" if of_all.headless else derived_name(scene.world.key),
         automatic=view.imported is None or view.imported.automatic,
         native=bool(view.imported and view.imported.native),
         generation=view.imported.generation if view.imported else 1,
     )
+
+
+def _address(view: ClusterView) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return addresses and families of the import: the derived Service's, else those it had, so that they do not flicker."""
+    if view.derived and view.derived.cluster_ips:
+        return view.derived.cluster_ips, view.derived.properties.ip_families
+    if view.imported and not view.imported.properties.headless:
+        return view.imported.ips, view.imported.properties.ip_families if view.imported.ips else ()
+    return (), ()
 
 
 def _derived(scene: _Scene, properties: Properties, owner: str) -> ServiceFact | None:
@@ -206,7 +227,7 @@ def _no_native_name(name: str, view: ClusterView, properties: Properties) -> str
         return "the Service here is of type ExternalName"
     if service.ours and service.properties.headless != properties.headless:
         return "the Service here has to be made anew, as the import's type changed"
-    if any(slice.native and slice.service == name and slice.endpoints for slice in view.slices):
+    if any(piece.native and piece.service == name and piece.endpoints for piece in view.slices):
         return "the Service here has endpoints of its own"
     return ""
 
@@ -220,7 +241,7 @@ def _judgements(scene: _Scene, name: str, view: ClusterView) -> dict[str, Judgem
 
 
 def _candidate(source: Source) -> Candidate:
-    ends = [end for slice in source.slices for end in slice.endpoints if end.takes_traffic]
+    ends = [end for piece in source.slices for end in piece.endpoints if end.takes_traffic]
     ready = frozenset(address for end in ends for address in end.addresses)
     return Candidate(source.cluster, ready, source.export.draining)
 
@@ -235,8 +256,8 @@ def _slices(scene: _Scene, to: Attachment, view: ClusterView, judgements: Mappin
             slices.extend(imported_slices(source, to, judgement.dead))
     for source_id, kept in scene.memory.kept(to.consumer, view).items():
         dead = judgements[source_id].dead if source_id in judgements else frozenset[str]()
-        mine = [slice for slice in kept if (slice.service, slice.imported) == (to.service, to.imported)]
-        slices.extend(remembered_slice(slice, dead, to.owner) for slice in mine)
+        mine = [piece for piece in kept if (piece.service, piece.imported) == (to.service, to.imported)]
+        slices.extend(remembered_slice(piece, dead, to.owner) for piece in mine)
     return slices
 
 
@@ -245,6 +266,8 @@ def _with_import_status(scene: _Scene, name: str, view: ClusterView, wanted: Wan
         return wanted
     evidence = [judged.evidence for _, judged in sorted(wanted.judgements.items()) if judged.evidence]
     remembered = sorted(scene.memory.away & (set(scene.memory.kept(name, view)) | set(view.imported.clusters)))
+    if wanted.imported.properties.internal_traffic_policy == "Local":
+        evidence.append("internalTrafficPolicy is Local: only endpoints on the client's own node are reached")
     evidence += [f"{source} cannot be seen and is kept as it was" for source in remembered]
     names = [source.cluster for source in scene.sources]
     proved = any(
@@ -289,8 +312,8 @@ def _with_export_status(scene: _Scene, name: str, wanted: Mapping[str, Wanted]) 
 
 def _withdrawals(scene: _Scene, name: str, view: ClusterView, wanted: Wanted) -> list[Withdrawal]:
     """Return the sources whose endpoints this cluster holds and would no longer hold."""
-    held = {slice.source for slice in view.slices if slice.ours and slice.endpoints}
-    gone = held - {slice.source for slice in wanted.slices}
+    held = {piece.source for piece in view.slices if piece.ours and piece.endpoints}
+    gone = held - {piece.source for piece in wanted.slices}
     by_id = {id_: cluster for cluster, id_ in ids_of(scene.world).items()}
     found = [_withdrawal(scene, name, view, by_id.get(source, source)) for source in sorted(gone)]
     return [withdrawal for withdrawal in found if withdrawal]

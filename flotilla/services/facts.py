@@ -123,6 +123,7 @@ class ExportFact:
     draining: bool = False
     generation: int = 1
     conditions: tuple[Condition, ...] = ()
+    uid: str = field(default="", compare=False)
     deleting: bool = False
 
 

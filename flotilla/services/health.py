@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -92,7 +92,7 @@ def observe(health: Health, probes: Iterable[ProbeFact], damping: Damping) -> He
 def forget_gone(health: Health, world: World) -> Health:
     """Return the health without the pulses of addresses that no cluster has any more: a pod that left is not dead."""
     views = [*world.seen.values(), *world.last.values()]
-    here = {address for view in views for slice in view.slices for end in slice.endpoints for address in end.addresses}
+    here = {address for view in views for piece in view.slices for end in piece.endpoints for address in end.addresses}
     pulses = {
         link: {address: pulse for address, pulse in of_link.items() if address in here}
         for link, of_link in health.pulses.items()
@@ -177,7 +177,7 @@ def _judge_link(
     patience = damping.withdraw_after if well else damping.withdraw_when_away_after
     verdict = Verdict.WITHDRAW if now - since >= timedelta(seconds=patience) else Verdict.NOT_READY
     detail = next((f" ({pulse.detail})" for pulse in probed.values() if pulse.detail), "")
-    evidence = f"no endpoint of {candidate.cluster} answers {link.consumer} since {since:%H:%M:%SZ}{detail}; {signal}"
+    evidence = f"no endpoint of {candidate.cluster} answers {link.consumer} since {since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}{detail}; {signal}"
     return Judgement(verdict, candidate.ready, evidence)
 
 

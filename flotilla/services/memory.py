@@ -25,9 +25,9 @@ class Memory:
     def kept(self, consumer: str, view: ClusterView) -> dict[str, list[SliceFact]]:
         """Return the slices that one consumer keeps, by cluster id."""
         slices: dict[str, list[SliceFact]] = {}
-        for slice in view.slices:
-            if slice.ours and (slice.source in self.away or (consumer, slice.source) in self.held):
-                slices.setdefault(slice.source, []).append(slice)
+        for piece in view.slices:
+            if piece.ours and (piece.source in self.away or (consumer, piece.source) in self.held):
+                slices.setdefault(piece.source, []).append(piece)
         return slices
 
 
@@ -54,7 +54,7 @@ def candidate_of(source: str, slices: Sequence[SliceFact]) -> Candidate:
 
     It goes by its cluster id, as its name is not known.
     """
-    ends = [end for slice in slices for end in slice.endpoints if end.takes_traffic or is_marked(end)]
+    ends = [end for piece in slices for end in piece.endpoints if end.takes_traffic or is_marked(end)]
     return Candidate(source, frozenset(address for end in ends for address in end.addresses))
 
 
@@ -62,7 +62,7 @@ def _held_ids(world: World) -> set[str]:
     """Return every cluster id that a consumer holds slices of or names in the status of its import."""
     ids: set[str] = set()
     for view in world.seen.values():
-        ids |= {slice.source for slice in view.slices if slice.ours}
+        ids |= {piece.source for piece in view.slices if piece.ours}
         if view.imported:
             ids |= set(view.imported.clusters)
     return ids

@@ -67,7 +67,7 @@ def sources_of(world: World, policy: Policy) -> tuple[tuple[Source, ...], tuple[
         if problem := _problem(name, view, world, policy):
             invalid.append(problem)
         elif view.service is not None:
-            slices = tuple(slice for slice in view.slices if slice.native and slice.service == world.key.name)
+            slices = tuple(piece for piece in view.slices if piece.native and piece.service == world.key.name)
             valid.append(Source(name, view.id, view.export, view.service, slices, away))
     return tuple(sorted(valid, key=lambda source: (source.export.created, source.cluster))), tuple(invalid)
 

@@ -78,6 +78,7 @@ def parse_export(body: Manifest) -> ExportFact:
         draining=annotations.get(DRAIN_ANNOTATION) == "true",
         generation=metadata.get("generation", 1),
         conditions=_conditions(body),
+        uid=metadata.get("uid", ""),
         deleting=_deleting(body),
     )
 
@@ -154,6 +155,14 @@ def cluster_id(declared: str | None, name: str) -> str:
     endpoints take a label of at most 63 characters only (mcs-api ClusterStatus).
     """
     return declared if declared and _DNS_LABEL.fullmatch(declared) else name
+
+
+def shared_ids(ids: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Return the ids that several clusters claim, with the clusters' names: as long as there is one, nothing may be wired."""
+    claimed: dict[str, list[str]] = {}
+    for name, claim in sorted(ids.items()):
+        claimed.setdefault(claim, []).append(name)
+    return {claim: tuple(names) for claim, names in claimed.items() if len(names) > 1}
 
 
 def parse_time(text: str) -> datetime:

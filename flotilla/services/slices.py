@@ -1,4 +1,4 @@
-"""Imported EndpointSlices (KEP-1645, Using EndpointSlice objects): one source cluster's endpoints, for one consumer's Service."""
+"""Imported EndpointSlices (KEP-1645, Using EndpointSlice objects): one source's endpoints for one consumer's Service."""
 
 from __future__ import annotations
 
