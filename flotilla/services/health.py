@@ -177,7 +177,8 @@ def _judge_link(
     patience = damping.withdraw_after if well else damping.withdraw_when_away_after
     verdict = Verdict.WITHDRAW if now - since >= timedelta(seconds=patience) else Verdict.NOT_READY
     detail = next((f" ({pulse.detail})" for pulse in probed.values() if pulse.detail), "")
-    evidence = f"no endpoint of {candidate.cluster} answers {link.consumer} since {since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}{detail}; {signal}"
+    when = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    evidence = f"no endpoint of {candidate.cluster} answers {link.consumer} since {when}{detail}; {signal}"
     return Judgement(verdict, candidate.ready, evidence)
 
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from flotilla.exports import Decision, Wanted
 from flotilla.objects import Manifest, ObjectKey
-from flotilla.services.facts import ClusterView, Condition, ImportFact, ServiceFact, World
+from flotilla.services.facts import ClusterView, Condition, ImportFact, ServiceFact
 from flotilla.services.names import GROUP, ServiceKey
 from flotilla.services.render import export_status, import_manifest, import_status, service_manifest, slice_manifest
+from flotilla.services.scene import Wanted
 
 
 class Action(StrEnum):
@@ -42,13 +42,8 @@ class Write:
         return f"{self.action} {self.key}"
 
 
-def writes(world: World, decision: Decision) -> dict[str, tuple[Write, ...]]:
-    """Return the writes that a decision asks for, in order, by cluster name; clusters without any are left out."""
-    found = {name: tuple(_writes(world.key, world.seen[name], of)) for name, of in decision.wanted.items()}
-    return {name: listed for name, listed in found.items() if listed}
-
-
-def _writes(key: ServiceKey, view: ClusterView, wanted: Wanted) -> Iterator[Write]:
+def writes_to(key: ServiceKey, view: ClusterView, wanted: Wanted) -> Iterator[Write]:
+    """Yield the writes to one cluster, in order."""
     upserts, deletes = list(_slice_upserts(key, view, wanted)), _slice_deletes(key, view, wanted)
     staying = {piece.source for piece in wanted.slices}
     yield from (write for source, write in deletes if source not in staying)
