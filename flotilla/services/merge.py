@@ -12,19 +12,18 @@ from flotilla.services.policy import Policy
 
 @dataclass(frozen=True)
 class Source:
-    """A valid export: cluster name and id, what it says, and the slices it brings. ``away`` where it is as last seen."""
+    """A valid export: cluster name and id, what it says, and the slices it brings. ``away`` where it is as last seen.
+
+    ``properties`` are how this cluster alone would have the service consumed; labels and annotations are the export's.
+    """
 
     cluster: str
     id: str
     export: ExportFact
     service: ServiceFact
     slices: tuple[SliceFact, ...]
+    properties: Properties
     away: Unknown | None = None
-
-    @property
-    def properties(self) -> Properties:
-        """How this cluster alone would have the service consumed; labels and annotations from the export's spec only."""
-        return replace(self.service.properties, labels=self.export.labels, annotations=self.export.annotations)
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,8 @@ def sources_of(world: World, policy: Policy) -> tuple[tuple[Source, ...], tuple[
             invalid.append(problem)
         elif view.service is not None:
             slices = tuple(piece for piece in view.slices if piece.native and piece.service == world.key.name)
-            valid.append(Source(name, view.id, view.export, view.service, slices, away))
+            own = replace(view.service.properties, labels=view.export.labels, annotations=view.export.annotations)
+            valid.append(Source(name, view.id, view.export, view.service, slices, own, away))
     return tuple(sorted(valid, key=lambda source: (source.export.created, source.cluster))), tuple(invalid)
 
 

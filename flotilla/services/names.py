@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 GROUP = "multicluster.x-k8s.io"  # mcs-api config/crd; the KEP's examples print another group
 SERVICE_LABEL = "multicluster.kubernetes.io/service-name"  # mcs-api pkg/apis/*/well_known_labels.go
@@ -41,6 +42,7 @@ class ServiceKey:
         return f"{self.namespace}/{self.name}"
 
 
+@lru_cache(maxsize=65536)  # asked for each slice in each decision
 def short_hash(text: str) -> str:
     """Return the first ten characters of the lower-case base32hex SHA-256 of a text."""
     return base64.b32hexencode(hashlib.sha256(text.encode()).digest()).decode().lower()[:10]
