@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from flotilla.facts import Unknown
 from flotilla.services.cap import Cause, Withdrawal
 from flotilla.services.consumer import import_side, judgements_in
-from flotilla.services.facts import ClusterView, World
-from flotilla.services.health import Health, Link, Verdict
+from flotilla.services.explain import Explanation, chain
+from flotilla.services.facts import ClusterView, DnsFact, World
+from flotilla.services.health import Health, Link, Target, Verdict, targets_in
 from flotilla.services.memory import Memory, ids_of, memory_of
 from flotilla.services.merge import Invalid, Merged, Source, merge, sources_of
 from flotilla.services.policy import Policy
@@ -68,6 +70,32 @@ def writes(world: World, decision: Decision) -> dict[str, tuple[Write, ...]]:
     """Return the writes that a decision asks for, in order, by cluster name; clusters without any are left out."""
     found = {name: tuple(writes_to(world.key, world.seen[name], wanted)) for name, wanted in decision.wanted.items()}
     return {name: listed for name, listed in found.items() if listed}
+
+
+def explain(world: World, decision: Decision, *, consumer: str, dns: DnsFact | Unknown | None = None) -> Explanation:
+    """Return why the service answers as it does in one cluster: every link of the chain, and the first broken one.
+
+    ``dns`` is what that cluster's DNS answered for the clusterset name, None where nobody asked. Raises KeyError for a
+    cluster that is not in the fleet.
+    """
+    refused = {problem.cluster: problem.message for problem in decision.invalid}
+    steps = chain(consumer, world, decision.wanted, decision.sources, decision.merged, refused, dns)
+    return Explanation(consumer, tuple(steps))
+
+
+def probe_targets(world: World, decision: Decision) -> dict[Link, tuple[Target, ...]]:
+    """Return what is worth probing, by link: each endpoint that its source calls ready, and that the consumer is to reach.
+
+    Withdrawn sources are in it too: their recovery is seen by probes alone. A source that nobody can see goes by its
+    cluster id, and its endpoints are those that the consumer holds.
+    """
+    found: dict[Link, tuple[Target, ...]] = {}
+    for name, wanted in decision.wanted.items():
+        sources = [source for source in decision.sources if source.cluster in wanted.judgements]
+        found |= {Link(name, source.cluster): targets_in(source.slices) for source in sources}
+        kept = decision.memory.kept(name, world.seen[name])
+        found |= {Link(name, source): targets_in(of) for source, of in kept.items() if source in wanted.judgements}
+    return {link: targets for link, targets in found.items() if targets}
 
 
 def _withdrawals(scene: Scene, name: str, view: ClusterView, wanted: Wanted) -> list[Withdrawal]:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from flotilla.facts import Unknown
-from flotilla.services.facts import LeaseFact, ProbeFact, World
+from flotilla.services.facts import Endpoint, LeaseFact, ProbeFact, SliceFact, World
 from flotilla.services.policy import Damping
 
 
@@ -78,6 +78,29 @@ class Candidate(NamedTuple):
     cluster: str
     ready: frozenset[str]
     draining: bool = False
+
+
+class Target(NamedTuple):
+    """An endpoint to probe; ``port`` is the pod's."""
+
+    address: str
+    port: int
+    protocol: str
+
+
+def targets_in(slices: Iterable[SliceFact]) -> tuple[Target, ...]:
+    """Return an endpoint each to probe, at its slice's first TCP port: UDP and SCTP give no answer to go by."""
+    found = []
+    for piece in slices:
+        port = next((port.port for port in piece.ports if port.protocol == "TCP" and port.port), None)
+        ends = [end for end in piece.endpoints if end.takes_traffic or is_marked(end)] if port else []
+        found += [Target(address, port or 0, "TCP") for end in ends for address in end.addresses]
+    return tuple(sorted(set(found)))
+
+
+def is_marked(end: Endpoint) -> bool:
+    """Return whether an imported endpoint is not ready because of probes: its own cluster would have said serving: false."""
+    return end.ready is False and bool(end.serving) and not end.terminating
 
 
 def observe(health: Health, probes: Iterable[ProbeFact], damping: Damping) -> Health:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from flotilla.services.facts import ClusterView, Properties, SliceFact, World
-from flotilla.services.health import Candidate, Health
-from flotilla.services.slices import is_marked
+from flotilla.services.health import Candidate, Health, is_marked
 
 
 @dataclass(frozen=True)

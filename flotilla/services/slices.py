@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from flotilla.services.facts import Endpoint, Port, SliceFact, SlicePort
+from flotilla.services.health import is_marked
 from flotilla.services.merge import Source
 from flotilla.services.names import KEEPER, MAX_ENDPOINTS, ServiceKey, slice_name
 
@@ -82,11 +83,6 @@ def imported_endpoint(end: Endpoint, dead: frozenset[str], at_home: bool, distri
     hints = (end.zone,) if end.zone and distribution in _BY_ZONE else ()
     node = end.node if at_home else ""
     return Endpoint(end.addresses, ready, end.serving, end.terminating, end.hostname, end.zone, node, hints)
-
-
-def is_marked(end: Endpoint) -> bool:
-    """Return whether an imported endpoint is not ready because of probes: its own cluster would have said serving: false."""
-    return end.ready is False and bool(end.serving) and not end.terminating
 
 
 def remembered_slice(held: SliceFact, dead: frozenset[str], owner: str) -> SliceFact:

@@ -12,8 +12,8 @@ from flotilla.facts import Unknown
 from flotilla.services.facts import ClusterView, World
 from flotilla.services.health import Health
 from flotilla.services.names import KEEPER, ServiceKey, derived_name
-from flotilla.services.policy import Policy
 from flotilla.services.parse import parse_export, parse_import, parse_namespace, parse_service, parse_slice
+from flotilla.services.policy import Policy
 
 KEY = ServiceKey("shop", "hello")
 T0 = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -81,7 +81,10 @@ class Cluster:
             }
             for pod in range(count)
         ]
-        labels = {"kubernetes.io/service-name": KEY.name, "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"}
+        labels = {
+            "kubernetes.io/service-name": KEY.name,
+            "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+        }
         slice_ports = [{"name": p.get("name", ""), "port": p["port"] + 8000, "protocol": p["protocol"]} for p in ports]
         self.put(
             {
@@ -135,7 +138,9 @@ class Cluster:
             assert self.objects[at]["metadata"]["uid"] == write.uid
             self.objects[at]["status"] = body["status"]
             return
-        assert (write.action == "create") == (at not in self.objects), f"{write} of what is {'there' if at in self.objects else 'not there'}"
+        assert (write.action == "create") == (at not in self.objects), (
+            f"{write} of what is {'there' if at in self.objects else 'not there'}"
+        )
         self.apply(at, body)
 
     def apply(self, at: tuple[str, str], body: dict[str, Any]) -> None:
