@@ -117,9 +117,8 @@ def _source(consumer: str, view: ClusterView, source: Source, wanted: Wanted) ->
     judgement = wanted.judgements.get(source.cluster)
     if judgement:
         text = judgement.evidence or "nothing speaks against its endpoints"
-        lost = judgement.verdict is not Verdict.KEEP and not source.export.draining
-        drained = Blame.USER if source.export.draining and judgement.verdict is not Verdict.KEEP else None
-        yield Step("lease and probes", source.cluster, text, Blame.NETWORK if lost else drained)
+        drained = Blame.USER if judgement.verdict is not Verdict.KEEP else None
+        yield Step("lease and probes", source.cluster, text, drained if judgement.answers else Blame.NETWORK)
     here = [end for piece in view.slices if piece.ours and piece.source == source.id for end in piece.endpoints]
     taking = sum(end.takes_traffic for end in here)
     expected = any(piece.source == source.id for piece in wanted.slices)

@@ -65,11 +65,15 @@ class Health:
 
 
 class Judgement(NamedTuple):
-    """The verdict on one link, the addresses that must take no traffic, and the evidence as a sentence ("" if all is well)."""
+    """The verdict on one link, the addresses that must take no traffic, and the evidence as a sentence ("" if all is well).
+
+    ``answers`` is False where probes say that the source is dead, also if it is kept for want of another.
+    """
 
     verdict: Verdict = Verdict.KEEP
     dead: frozenset[str] = frozenset()
     evidence: str = ""
+    answers: bool = True
 
 
 class Candidate(NamedTuple):
@@ -159,7 +163,7 @@ def judge(
     if serving and not any(judged[candidate.cluster].verdict is Verdict.KEEP for candidate in serving):
         last = max(serving, key=lambda candidate: _nearest_to_life(consumer, candidate, health))
         why = f"{judged[last.cluster].evidence}; kept, as no other exporter answers"
-        judged[last.cluster] = Judgement(Verdict.KEEP, frozenset(), why)
+        judged[last.cluster] = Judgement(Verdict.KEEP, frozenset(), why, judged[last.cluster].answers)
     return judged
 
 
@@ -193,7 +197,7 @@ def _judge_link(
         return Judgement(Verdict.NOT_READY, candidate.ready, f"{candidate.cluster} drains")
     if not dead:
         return Judgement()
-    if len(dead) < len(probed):
+    if len(dead) < len(probed) or len(probed) < min(len(candidate.ready), damping.witnesses):
         return Judgement(Verdict.KEEP, dead, f"no answer from {candidate.cluster} at {', '.join(sorted(dead))}")
     well, signal = _control_plane(candidate.cluster, world, now)
     since = max(pulse.died for pulse in probed.values() if pulse.died)
@@ -202,7 +206,7 @@ def _judge_link(
     detail = next((f" ({pulse.detail})" for pulse in probed.values() if pulse.detail), "")
     when = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     evidence = f"no endpoint of {candidate.cluster} answers {link.consumer} since {when}{detail}; {signal}"
-    return Judgement(verdict, candidate.ready, evidence)
+    return Judgement(verdict, candidate.ready, evidence, answers=False)
 
 
 def _control_plane(cluster: str, world: World, now: datetime) -> tuple[bool, str]:

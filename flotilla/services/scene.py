@@ -47,8 +47,9 @@ class Scene:
 
     @property
     def consumers(self) -> dict[str, ClusterView]:
-        """The clusters that import, of those that could be looked at."""
-        return {name: view for name, view in self.world.seen.items() if self.imports(view)}
+        """The clusters that import: as they are, or as they were last seen."""
+        away = {name: self.world.last[name] for name in self.world.away if name in self.world.last}
+        return {name: view for name, view in {**away, **self.world.seen}.items() if self.imports(view)}
 
     def imports(self, view: ClusterView) -> bool:
         """Whether a cluster is to import: by the model of the oldest export, or that of the policy."""
