@@ -26,7 +26,7 @@ def import_side(scene: Scene, name: str, view: ClusterView) -> Wanted:
     if view.imported is None:
         return replace(_as_it_is(view), imported=imported, why=("the import comes first: the rest is owned by it",))
     judgements = judgements_in(scene, name, view)
-    derived = _derived(scene, scene.merged.properties, view.imported.uid)
+    derived = _derived(scene, scene.merged.properties, view)
     attachments, native, why = _attachments(scene, name, view, scene.merged)
     slices = [piece for to in attachments for piece in _slices(scene, to, view, judgements)]
     wanted = Wanted(imported, derived, native, tuple(slices), judgements=judgements, why=why)
@@ -66,7 +66,7 @@ def _import(scene: Scene, merged: Merged, view: ClusterView) -> ImportFact:
         properties = replace(properties, ip_families=families)
     return ImportFact(
         uid=view.imported.uid if view.imported else "",
-        properties=properties,
+        properties=properties.known_to("ServiceImport", view.lacks),
         ips=ips,
         derived="" if of_all.headless else derived_name(scene.world.key),
         automatic=view.imported is None or view.imported.automatic,
@@ -84,12 +84,15 @@ def _address(view: ClusterView) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return (), ()
 
 
-def _derived(scene: Scene, properties: Properties, owner: str) -> ServiceFact | None:
-    """Return the derived Service: no selector, all policies of the import; a headless import has none."""
-    if properties.headless:
-        return None
-    own = replace(properties, labels={}, annotations={}, ip_families=())
-    return ServiceFact(derived_name(scene.world.key), own, selects=False, ours=True, owner=owner)
+def _derived(scene: Scene, properties: Properties, view: ClusterView) -> ServiceFact | None:
+    """Return the derived Service: all ports and policies of the import; a headless import has none."""
+    return None if properties.headless else _own_service(derived_name(scene.world.key), properties, view)
+
+
+def _own_service(name: str, properties: Properties, view: ClusterView) -> ServiceFact:
+    """Return a Service without selector that the import owns; its addresses and families are the API server's to give."""
+    own = replace(properties, labels={}, annotations={}, ip_families=()).known_to("Service", view.lacks)
+    return ServiceFact(name, own, selects=False, ours=True, owner=view.imported.uid if view.imported else "")
 
 
 def _attachments(
@@ -110,8 +113,7 @@ def _attachments(
     found.append(Attachment(key, name, "native", key.name, "", owner, ports, distribution))
     if service is not None and not service.ours:
         return found, None, ()
-    plain = replace(properties, labels={}, annotations={}, ip_families=())
-    return found, ServiceFact(key.name, plain, selects=False, ours=True, owner=owner), ()
+    return found, _own_service(key.name, properties, view), ()
 
 
 def _no_native_name(name: str, view: ClusterView, properties: Properties) -> str:

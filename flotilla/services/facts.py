@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flotilla.facts import Unknown
 from flotilla.services.names import KEEPER, ServiceKey
@@ -87,6 +87,21 @@ class Properties:
     ip_families: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+
+    def known_to(self, kind: str, lacks: frozenset[str]) -> Properties:
+        """Return what is left of them where a cluster's ``kind`` lacks fields: those read as if they were not set."""
+        unset = {attribute: value for of, attribute, value in NEWER_FIELDS if f"{kind}.{of}" in lacks}
+        return replace(self, **unset) if unset else self
+
+
+NEWER_FIELDS: tuple[tuple[str, str, Any], ...] = (
+    ("ipFamilies", "ip_families", ()),
+    ("internalTrafficPolicy", "internal_traffic_policy", "Cluster"),
+    ("trafficDistribution", "traffic_distribution", None),
+)
+"""Spec fields that older CRDs and API servers do not know: name, attribute of Properties, what it reads as when not set.
+
+Server-side apply refuses a field that a schema does not declare, and a pruned one would be written for ever."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +225,8 @@ class ClusterView:
     """All that one cluster holds of one service; None where it holds none.
 
     ``id`` is the cluster id (KEP-2149), a DNS label. ``slices`` are the Service's own and the imported ones.
-    ``version`` is the served version of multicluster.x-k8s.io that the keeper writes.
+    ``version`` is the served version of multicluster.x-k8s.io that the keeper writes, ``lacks`` the spec fields that this
+    cluster does not know ("ServiceImport.ipFamilies"): they are neither written nor missed.
     """
 
     id: str
@@ -221,6 +237,7 @@ class ClusterView:
     derived: ServiceFact | None = None
     slices: tuple[SliceFact, ...] = ()
     version: str = "v1beta1"
+    lacks: frozenset[str] = frozenset()
 
     @property
     def takes_objects(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from flotilla.objects import Manifest
 from flotilla.services.facts import (
+    NEWER_FIELDS,
     Condition,
     Endpoint,
     ExportFact,
@@ -141,6 +142,24 @@ def parse_lease(body: Manifest) -> LeaseFact:
         renewed=parse_time(renewed) if renewed else None,
         duration=float(spec.get("leaseDurationSeconds") or 0),
     )
+
+
+def served_versions(crd: Manifest) -> tuple[str, ...]:
+    """Return the versions that an apiextensions.k8s.io/v1 CustomResourceDefinition serves, in its order."""
+    return tuple(version["name"] for version in crd["spec"]["versions"] if version.get("served"))
+
+
+def lacking(crd: Manifest, version: str, kubernetes: tuple[int, int]) -> frozenset[str]:
+    """Return what ``ClusterView.lacks`` is to be, from the ServiceImport CRD and the API server's version (major, minor).
+
+    Service.spec.trafficDistribution is there, and on by default, from Kubernetes 1.31 on. Raises KeyError for a version
+    that the CRD does not have.
+    """
+    schemas = {entry["name"]: entry.get("schema") or {} for entry in crd["spec"]["versions"]}
+    declared = (schemas[version].get("openAPIV3Schema") or {}).get("properties") or {}
+    known = (declared.get("spec") or {}).get("properties") or {}
+    lacks = {f"ServiceImport.{field}" for field, _, _ in NEWER_FIELDS if field not in known}
+    return frozenset(lacks | ({"Service.trafficDistribution"} if kubernetes < (1, 31) else set()))
 
 
 def parse_cluster_property(body: Manifest) -> tuple[str, str]:

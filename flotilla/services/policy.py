@@ -14,8 +14,8 @@ class Damping:
     ``failures`` and ``answers`` in a row are asked for besides, so that one slow probe changes nothing. A path that died
     again within ``flap_window`` of its recovery must answer twice as long each time, up to ``recover_at_most``.
     A source is dead only where all its probed endpoints are, and ``witnesses`` of them were probed (or all, if it has
-    fewer); else just the dead ones are not ready. ``withdraw_after`` holds while the source's control plane is well (it will drop dead pods itself);
-    ``withdraw_when_away_after`` where both signals agree that the source is lost.
+    fewer); else just the dead ones are not ready. ``withdraw_after`` holds while the source's control plane is well (it
+    will drop dead pods itself), ``withdraw_when_away_after`` where both signals agree that the source is lost.
     """
 
     witnesses: int = 3

@@ -21,8 +21,11 @@ from flotilla.services.names import (
 )
 
 
-def import_manifest(key: ServiceKey, wanted: ImportFact, version: str) -> Manifest:
-    """Return a ServiceImport without status; protocols and policies are written out, as readers compare them."""
+def import_manifest(key: ServiceKey, wanted: ImportFact, version: str, lacks: frozenset[str] = frozenset()) -> Manifest:
+    """Return a ServiceImport without status; protocols and policies are written out, as readers compare them.
+
+    ``lacks`` are the fields that the cluster's schema does not declare (``ClusterView.lacks``).
+    """
     own = {AUTOMATIC_ANNOTATION: "true"} if wanted.automatic else {}
     own |= {DERIVED_ANNOTATION: wanted.derived} if wanted.derived else {}
     properties = wanted.properties
@@ -31,6 +34,7 @@ def import_manifest(key: ServiceKey, wanted: ImportFact, version: str) -> Manife
         spec["ips"] = list(wanted.ips)
     if properties.ip_families:
         spec["ipFamilies"] = list(properties.ip_families)
+    spec = {name: value for name, value in spec.items() if f"ServiceImport.{name}" not in lacks}
     metadata = {
         **_named(key.namespace, key.name),
         "labels": dict(properties.labels),

@@ -65,9 +65,9 @@ def _import_write(key: ServiceKey, view: ClusterView, wanted: Wanted) -> Iterato
     if wanted.imported is None:
         return
     if view.imported is None:
-        yield Write(Action.CREATE, _import_key(key), import_manifest(key, wanted.imported, view.version))
+        yield Write(Action.CREATE, _import_key(key), import_manifest(key, wanted.imported, view.version, view.lacks))
     elif _import_differs(view.imported, wanted.imported):
-        manifest = import_manifest(key, wanted.imported, view.version)
+        manifest = import_manifest(key, wanted.imported, view.version, view.lacks)
         yield Write(Action.UPDATE, _import_key(key), manifest, view.imported.uid)
 
 

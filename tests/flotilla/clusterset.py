@@ -34,6 +34,7 @@ class Cluster:
     objects: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     away: str = ""
     uids: int = 0
+    lacks: frozenset[str] = frozenset()
     model_ip_families: tuple[str, ...] = ("IPv4",)
 
     def put(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -125,6 +126,7 @@ class Cluster:
             imported=parse_import(one["ServiceImport"]) if one["ServiceImport"] else None,
             derived=parse_service(derived) if derived else None,
             slices=tuple(parse_slice(body) for body in self.all("EndpointSlice")),
+            lacks=self.lacks,
         )
 
     def write(self, write: Any) -> None:
@@ -144,6 +146,8 @@ class Cluster:
         self.apply(at, body)
 
     def apply(self, at: tuple[str, str], body: dict[str, Any]) -> None:
+        undeclared = [name for name in body.get("spec", {}) if f"{body['kind']}.{name}" in self.lacks]
+        assert not undeclared, f"field not declared in schema: {undeclared}"
         before = self.objects.get(at, {})
         old = before.get("metadata", {})
         mine = {f"f:{what}": {f"f:{k}": {} for k in body["metadata"].get(what, {})} for what in ("labels", "annotations")}

@@ -10,6 +10,7 @@ from flotilla.services.explain import Blame
 from flotilla.services.facts import DnsFact, ImportModel
 from flotilla.services.health import Health, Link, Target, observe
 from flotilla.services.names import KEEPER, derived_name
+from flotilla.services.parse import lacking, served_versions
 from flotilla.services.policy import Damping, Policy
 from tests.flotilla.clusterset import KEY, PORTS, Clusterset
 from tests.flotilla.test_exports_health import probe
@@ -136,6 +137,29 @@ def test_families_that_do_not_meet_are_told():
     fleet.settle()
 
     assert ("False", "IPFamilyNotSupported") == fleet.condition("c2", "Ready", "ServiceImport")[:2]
+
+
+def crd(*fields: str) -> dict:
+    spec = {"properties": {"spec": {"properties": {name: {} for name in ("type", "ports", "ips", *fields)}}}}
+    versions = [{"name": "v1alpha1", "served": True, "schema": {"openAPIV3Schema": spec}}, {"name": "v0", "served": False}]
+    return {"spec": {"versions": versions}}
+
+
+def test_fields_that_a_cluster_does_not_know_are_neither_written_nor_missed():
+    fleet = Clusterset()
+    fleet.c2.lacks = lacking(crd("ipFamilies"), "v1alpha1", (1, 28))
+    fleet.c1.service(internalTrafficPolicy="Local", trafficDistribution="PreferClose").export()
+    fleet.settle()
+
+    assert {"type", "ports", "ips", "ipFamilies", "sessionAffinity"} == set(fleet.c2.get("ServiceImport")["spec"])
+    assert "PreferClose" == fleet.c3.get("ServiceImport")["spec"]["trafficDistribution"]
+    assert "Local" == fleet.c2.get("Service", derived_name(KEY))["spec"]["internalTrafficPolicy"]
+
+
+def test_served_versions_and_complete_schemas_are_read():
+    complete = crd("ipFamilies", "internalTrafficPolicy", "trafficDistribution")
+
+    assert (("v1alpha1",), frozenset()) == (served_versions(complete), lacking(complete, "v1alpha1", (1, 37)))
 
 
 def test_what_is_probed_is_what_the_source_calls_ready_at_its_tcp_port():
