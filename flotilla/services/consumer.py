@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from flotilla.services.conditions import import_ready, stamped
 from flotilla.services.facts import ClusterView, ImportFact, Properties, ServiceFact, SliceFact
-from flotilla.services.health import Candidate, Judgement, Link, Verdict, judge
+from flotilla.services.health import Judgement, Link, Verdict, judge
 from flotilla.services.memory import candidate_of
-from flotilla.services.merge import Merged, Source
+from flotilla.services.merge import Merged
 from flotilla.services.names import RESERVED, derived_name
 from flotilla.services.scene import Scene, Wanted
-from flotilla.services.slices import Attachment, imported_slices, remembered_slice
+from flotilla.services.slices import Attachment, candidate_in, imported_slices, remembered_slice
 from flotilla.services.status import with_import_status
 
 
@@ -134,16 +134,11 @@ def _no_native_name(name: str, view: ClusterView, properties: Properties) -> str
 
 def judgements_in(scene: Scene, name: str, view: ClusterView) -> dict[str, Judgement]:
     """Return the judgement on each source as this consumer sees it; remembered sources go by their cluster id."""
-    candidates = [_candidate(source) for source in scene.sources]
+    ports = scene.merged.properties.ports if scene.merged else ()
+    candidates = [candidate_in(source, ports) for source in scene.sources]
     kept = scene.memory.kept(name, view)
     candidates += [candidate_of(source, slices) for source, slices in kept.items() if source in scene.memory.away]
     return judge(name, candidates, scene.health, scene.world, damping=scene.policy.damping, now=scene.now)
-
-
-def _candidate(source: Source) -> Candidate:
-    ends = [end for piece in source.slices for end in piece.endpoints if end.takes_traffic]
-    ready = frozenset(address for end in ends for address in end.addresses)
-    return Candidate(source.cluster, ready, source.export.draining)
 
 
 def _slices(scene: Scene, to: Attachment, view: ClusterView, judgements: Mapping[str, Judgement]) -> list[SliceFact]:

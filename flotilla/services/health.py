@@ -77,10 +77,14 @@ class Judgement(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A source as a consumer has it: cluster name, addresses that its own cluster calls ready, and whether it drains."""
+    """A source as a consumer has it: cluster name, addresses that its own cluster calls ready, and whether it drains.
+
+    ``ports`` are the names of the import's ports that those addresses serve.
+    """
 
     cluster: str
     ready: frozenset[str]
+    ports: frozenset[str]
     draining: bool = False
 
 
@@ -151,19 +155,21 @@ def judge(
 ) -> dict[str, Judgement]:
     """Return the judgement on each source as one consumer sees it, by cluster name.
 
-    If none of those that have ready endpoints would be kept, the one that answers, or answered last, is kept whole: a
-    consumer with probes that are wrong is better off than one with nothing.
+    If of those that serve a port none would be kept, the one that answers, or answered last, is kept whole: a consumer
+    with probes that are wrong is better off than one with nothing.
     """
-    listed = sorted(candidates)
+    listed = sorted(candidates, key=lambda candidate: candidate.cluster)
     judged = {
         candidate.cluster: _judge_link(Link(consumer, candidate.cluster), candidate, health, world, damping=damping, now=now)
         for candidate in listed
     }
-    serving = [candidate for candidate in listed if candidate.ready]
-    if serving and not any(judged[candidate.cluster].verdict is Verdict.KEEP for candidate in serving):
-        last = max(serving, key=lambda candidate: _nearest_to_life(consumer, candidate, health))
-        why = f"{judged[last.cluster].evidence}; kept, as no other exporter answers"
-        judged[last.cluster] = Judgement(Verdict.KEEP, frozenset(), why, judged[last.cluster].answers)
+    for port in sorted({port for candidate in listed for port in candidate.ports}):
+        serving = [candidate for candidate in listed if port in candidate.ports]
+        if not any(judged[candidate.cluster].verdict is Verdict.KEEP for candidate in serving):
+            last = max(serving, key=lambda candidate: _nearest_to_life(consumer, candidate, health))
+            before = judged[last.cluster]
+            why = f"{before.evidence}; kept, as no other exporter answers"
+            judged[last.cluster] = Judgement(Verdict.KEEP, frozenset(), why, before.answers)
     return judged
 
 

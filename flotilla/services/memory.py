@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from flotilla.services.facts import ClusterView, Properties, SliceFact, World
 from flotilla.services.health import Candidate, Health, is_marked
+from flotilla.services.slices import port_names
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,9 @@ def candidate_of(source: str, slices: Sequence[SliceFact]) -> Candidate:
 
     It goes by its cluster id, as its name is not known.
     """
-    ends = [end for piece in slices for end in piece.endpoints if end.takes_traffic or is_marked(end)]
-    return Candidate(source, frozenset(address for end in ends for address in end.addresses))
+    serving = [(piece, end) for piece in slices for end in piece.endpoints if end.takes_traffic or is_marked(end)]
+    ready = frozenset(address for _, end in serving for address in end.addresses)
+    return Candidate(source, ready, frozenset(name for piece, _ in serving for name in port_names(piece.ports)))
 
 
 def _held_ids(world: World) -> set[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from flotilla.services.facts import Endpoint, Port, SliceFact, SlicePort
-from flotilla.services.health import is_marked
+from flotilla.services.health import Candidate, is_marked
 from flotilla.services.merge import Source
 from flotilla.services.names import KEEPER, MAX_ENDPOINTS, ServiceKey, slice_name
 
@@ -71,6 +71,27 @@ def carried_ports(ports: Sequence[SlicePort], exposed: Sequence[Port], wanted: S
     name = {port.number: port.name for port in wanted}
     kept = [port._replace(name=name[number[port.name]]) for port in ports if number.get(port.name) in name]
     return tuple(kept) or None
+
+
+def port_names(ports: Sequence[SlicePort]) -> tuple[str, ...]:
+    """Return the names of a slice's ports; one without ports serves its addresses alone, which counts as a port."""
+    return tuple(port.name for port in ports) or ("",)
+
+
+def candidate_in(source: Source, wanted: Sequence[Port]) -> Candidate:
+    """Return a source for health to judge: its ready addresses, and the wanted ports that they serve.
+
+    What is not brought, as all its ports lost a conflict, serves nobody.
+    """
+    ready: set[str] = set()
+    names: set[str] = set()
+    for origin in source.slices:
+        ports = carried_ports(origin.ports, source.properties.ports, wanted)
+        ends = [end for end in origin.endpoints if end.takes_traffic] if ports is not None else []
+        if ports is not None and ends:
+            ready.update(address for end in ends for address in end.addresses)
+            names.update(port_names(ports))
+    return Candidate(source.cluster, frozenset(ready), frozenset(names), source.export.draining)
 
 
 def imported_endpoint(end: Endpoint, dead: frozenset[str], at_home: bool, distribution: str | None) -> Endpoint:

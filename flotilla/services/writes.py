@@ -47,17 +47,15 @@ def writes_to(key: ServiceKey, view: ClusterView, wanted: Wanted) -> Iterator[Wr
     upserts, deletes = list(_slice_upserts(key, view, wanted)), _slice_deletes(key, view, wanted)
     staying = {piece.source for piece in wanted.slices}
     yield from (write for source, write in deletes if source not in staying)
-    changed = list(_import_write(key, view, wanted))
-    yield from changed
+    yield from _import_write(key, view, wanted)
     yield from _service_write(key, view, view.derived, wanted.derived)
     yield from _service_write(key, view, view.service if _is_ours(view.service) else None, wanted.native)
     yield from upserts
     yield from (write for source, write in deletes if source in staying)
     yield from _gone_services(key, view, wanted)
-    if view.imported and wanted.imported is None and view.imported.automatic and not view.imported.deleting:
+    if view.imported and wanted.imported is None and not view.imported.deleting:
         yield Write(Action.DELETE, _import_key(key), uid=view.imported.uid)
-    if not changed:  # a changed spec has a new generation, which the status is to name
-        yield from _import_status_write(key, view, wanted)
+    yield from _import_status_write(key, view, wanted)
     yield from _export_status_write(key, view, wanted)
 
 

@@ -11,7 +11,7 @@ from flotilla.services.facts import Port
 from flotilla.services.health import Health, Link
 from flotilla.services.merge import union
 from flotilla.services.names import ServiceKey
-from flotilla.services.parse import cluster_id, parse_lease, parse_slice, parse_time, shared_ids
+from flotilla.services.parse import cluster_id, parse_import, parse_lease, parse_slice, parse_time, shared_ids
 from flotilla.services.policy import Policy
 from tests.flotilla.clusterset import KEY, PORTS, T0, Clusterset
 
@@ -263,3 +263,13 @@ def test_null_lists_of_a_slice_are_none():
     fact = parse_slice({"metadata": {"name": "a"}, "addressType": "IPv4", "ports": None, "endpoints": None})
 
     assert ((), ()) == (fact.ports, fact.endpoints)
+
+
+def test_labels_that_others_put_on_an_import_are_theirs():
+    managed = [
+        {"manager": manager, "fieldsV1": {"f:metadata": {"f:labels": {f"f:{label}": {}}}}}
+        for manager, label in (("flotilla-keeper", "ours"), ("kubectl", "theirs"))
+    ]
+    metadata = {"name": "a", "labels": {"ours": "1", "theirs": "2"}, "managedFields": managed}
+
+    assert {"ours": "1"} == parse_import({"metadata": metadata, "spec": {"type": "Headless"}}).properties.labels

@@ -186,6 +186,24 @@ def test_an_exporter_without_ready_endpoints_is_no_reason_to_withdraw_the_other(
     assert ["10.1.0.1", "10.1.0.2"] == probed(fleet, "c1", 100, False).c2.addresses()
 
 
+def test_the_last_exporter_of_a_port_is_kept_though_others_serve_other_ports():
+    fleet = Clusterset(now=0)
+    fleet.c1.service(ports=({"name": "old", "port": 43, "protocol": "TCP"},)).export()
+    fleet.c3.service().export(2)
+    fleet.settle()
+
+    assert 4 == len(probed(fleet, "c1", 100, False).c2.addresses())
+
+
+def test_an_exporter_whose_ports_all_lost_is_no_reason_to_withdraw_the_other():
+    fleet = Clusterset(now=0)
+    fleet.c1.service().export()
+    fleet.c3.service(ports=({"name": "tcp", "port": 43, "protocol": "TCP"},)).export(2)
+    fleet.settle()
+
+    assert ["10.1.0.1", "10.1.0.2"] == probed(fleet, "c1", 100, False).c2.addresses()
+
+
 def test_a_source_that_drains_takes_no_connections_but_keeps_its_export_and_rank():
     fleet = exported_twice()
     fleet.c1.get("ServiceExport")["metadata"]["annotations"]["flotilla.io/drain"] = "true"
