@@ -30,13 +30,19 @@ class Action(StrEnum):
 class Write:
     """One write to one cluster. A delete has no manifest, and its ``uid`` as precondition.
 
-    An update and a status are of an object with that ``uid``: if it is gone, they must not create it anew.
+    The manifest of an update or a status names the ``uid`` of the object that was seen: server-side apply then answers
+    409 where that is gone, instead of creating it anew (apiserver handlers/patch.go, applyPatcher.createNewObject).
     """
 
     action: Action
     key: ObjectKey
     manifest: Manifest | None = None
     uid: str = ""
+
+    def __post_init__(self) -> None:
+        if self.manifest is not None and self.uid:
+            metadata = {**self.manifest["metadata"], "uid": self.uid}
+            object.__setattr__(self, "manifest", {**self.manifest, "metadata": metadata})
 
     def __str__(self) -> str:
         return f"{self.action} {self.key}"

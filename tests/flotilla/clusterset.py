@@ -136,6 +136,8 @@ class Cluster:
             assert self.objects.pop(at)["metadata"]["uid"] == write.uid
             return
         body = copy.deepcopy(write.manifest)
+        named = body["metadata"].get("uid", "")
+        assert named == (self.objects[at]["metadata"]["uid"] if write.action != "create" else "")
         if write.action == "status":
             assert self.objects[at]["metadata"]["uid"] == write.uid
             self.objects[at]["status"] = body["status"]
