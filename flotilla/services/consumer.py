@@ -36,7 +36,8 @@ def import_side(scene: Scene, name: str, view: ClusterView) -> Wanted:
 def _as_it_is(view: ClusterView) -> Wanted:
     """Return what the keeper has in a cluster already."""
     native = view.service if view.service and view.service.ours else None
-    return Wanted(view.imported, view.derived, native, tuple(piece for piece in view.slices if piece.ours))
+    derived = view.derived if view.derived and view.derived.ours else None
+    return Wanted(view.imported, derived, native, tuple(piece for piece in view.slices if piece.ours))
 
 
 def _not_importing(scene: Scene, name: str, view: ClusterView) -> Wanted:
@@ -50,7 +51,10 @@ def _not_importing(scene: Scene, name: str, view: ClusterView) -> Wanted:
         return Wanted(slices=slices)
     ready = import_ready(view.imported, sources=(), families="", evidence=())
     conditions = stamped([ready], view.imported.conditions, scene.now)
-    return Wanted(view.imported, slices=slices, import_conditions=conditions, why=("no cluster exports it",))
+    left = view.imported
+    if left.derived:  # the address that the keeper gave it goes with the derived Service
+        left = replace(left, derived="", ips=(), properties=replace(left.properties, ip_families=()))
+    return Wanted(left, slices=slices, import_conditions=conditions, why=("no cluster exports it",))
 
 
 def _import(scene: Scene, merged: Merged, view: ClusterView) -> ImportFact:

@@ -87,7 +87,7 @@ def candidate_in(source: Source, wanted: Sequence[Port]) -> Candidate:
     names: set[str] = set()
     for origin in source.slices:
         ports = carried_ports(origin.ports, source.properties.ports, wanted)
-        ends = [end for end in origin.endpoints if end.takes_traffic] if ports is not None else []
+        ends = [end for end in origin.endpoints if end.takes_traffic]
         if ports is not None and ends:
             ready.update(address for end in ends for address in end.addresses)
             names.update(port_names(ports))

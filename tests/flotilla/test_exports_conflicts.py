@@ -192,7 +192,7 @@ def test_an_import_made_by_hand_is_never_deleted():
     assert ["10.1.0.1", "10.1.0.2"] == fleet.settle().c2.addresses()
     fleet.c1.unexport()
     assert [] == fleet.settle().c2.addresses()
-    assert fleet.c2.get("ServiceImport")
+    assert "ips" not in fleet.c2.get("ServiceImport")["spec"]
 
 
 def test_a_withdrawal_that_waits_for_a_person_changes_nothing_and_goes_on_after_the_word():
