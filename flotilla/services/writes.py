@@ -31,7 +31,7 @@ class Write:
     """One write to one cluster. A delete has no manifest, and its ``uid`` as precondition.
 
     The manifest of an update or a status names the ``uid`` of the object that was seen: server-side apply then answers
-    409 where that is gone, instead of creating it anew (apiserver handlers/patch.go, applyPatcher.createNewObject).
+    409 where that is gone, instead of creating it anew (k8s.io/apiserver pkg/endpoints/handlers/patch.go).
     """
 
     action: Action
