@@ -58,7 +58,7 @@ check: env ## format, lint, types, import contracts, pure tests: under a minute
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
-	@$(VENV)/bin/lint-imports --no-logo 2>/dev/null || $(VENV)/bin/lint-imports
+	@contracts=$$($(VENV)/bin/lint-imports) || { echo "$$contracts"; exit 1; }
 	@$(PYTHON) -m pytest -q -m "not lab and not prefect" tests/flotilla tests/lab
 
 format: env ## the code, formatted
