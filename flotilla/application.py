@@ -24,7 +24,7 @@ from flotilla.oam.places import Place, Problems, one_of
 from flotilla.oam.policies import OF_DEPLOY
 from flotilla.oam.references import Reference, RefObjects, Shelf, Source, meant, references
 from flotilla.oam.rendering import Setting
-from flotilla.oam.resolution import Application, PlacedStep, parse
+from flotilla.oam.resolution import Application, PlacedStep, parse, resolved
 from flotilla.oam.steps import Builder
 from flotilla.objects import Manifest
 
@@ -42,7 +42,8 @@ def read_application(
     Policies, Workflows and plain objects that it refers to may stand in the same or in other files. ``images`` replaces the
     images of components (name -> image). Raises InvalidInput with every problem found, each with its place.
     """
-    return render(parse(texts), fleet, images=images, files=files)
+    problems = Problems()
+    return _rendered(resolved(texts, problems), fleet, images or {}, files or {}, problems)
 
 
 def referenced_files(application: Application) -> tuple[Reference, ...]:
@@ -64,11 +65,14 @@ def render(
     An image of ``images`` takes the place of the component's own everywhere, after all policies. Raises InvalidInput with
     every problem found.
     """
-    problems = Problems()
-    builder = Builder(application, fleet, _setting(application, images or {}, files or {}), problems)
+    return _rendered(application, fleet, images or {}, files or {}, Problems())
+
+
+def _rendered(application: Application, fleet: Fleet, images: Mapping[str, str], files: Files, problems: Problems) -> Intent:
+    builder = Builder(application, fleet, _setting(application, images, files), problems)
     steps = tuple(step for placed in application.steps if (step := builder.step(placed)) is not None)
     builder.render_rest()
-    _note_unknown_images(images or {}, builder.seen, problems)
+    _note_unknown_images(images, builder.seen, problems)
     _note_idle_objects(application, problems)
     intent = _intent(application, steps, (*application.warnings, *builder.warnings, *_idle(application, builder)))
     places = dict(_places(application.steps, problems))

@@ -7,12 +7,12 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
 from flotilla.errors import Problem, phrase
-from flotilla.fleet import DnsLabel
+from flotilla.fleet import LABEL_VALUE, DnsLabel
 from flotilla.intent import Mode
 from flotilla.oam.durations import Duration
 from flotilla.oam.expressions import Condition
@@ -46,9 +46,9 @@ class TraitPart(Part):
 
 
 class ComponentPart(Part):
-    """An entry of spec.components."""
+    """An entry of spec.components. The name becomes a label; where it names objects, too, it must be a DNS label."""
 
-    name: DnsLabel
+    name: Annotated[str, Field(pattern=LABEL_VALUE.pattern, min_length=1)]
     type: str
     properties: Properties = Field(default_factory=dict)
     traits: list[TraitPart] = Field(default_factory=list)
@@ -115,7 +115,7 @@ class WorkflowPart(Part):
 class SpecPart(Part):
     """spec of an Application."""
 
-    components: list[ComponentPart] = Field(min_length=1)
+    components: list[ComponentPart]
     policies: list[PolicyPart] = Field(default_factory=list)
     workflow: WorkflowPart | None = None
 
@@ -131,6 +131,7 @@ class ApplicationDocument(_Document):
 
     api_version: Literal["core.oam.dev/v1beta1"]
     spec: SpecPart
+    status: dict[str, Any] = Field(default_factory=dict, max_length=0)
 
 
 class PolicyDocument(_Document):

@@ -61,7 +61,10 @@ Expression = Constant | Path | Operation
 def parse(text: str) -> Expression:
     """Return a condition as a tree; raises ValueError saying what is wrong and at which column."""
     reader = _Reader(text)
-    tree = reader.any_of()
+    try:
+        tree = reader.any_of()
+    except RecursionError:
+        raise ValueError("a condition with less deep parentheses") from None
     reader.expect_end()
     return tree
 

@@ -75,6 +75,9 @@ def rendered(component: Component, setting: Setting) -> tuple[RenderedObject, ..
 
 def _made(component: Component, context: Context, setting: Setting) -> tuple[Made, ...]:
     if component.type in WORKLOADS:
+        if not DNS_LABEL.fullmatch(context.name):
+            allowed = "a DNS label: lower-case letters, digits and '-', at most 63 (a replica's key counts)"
+            raise InvalidInput([(component.place / "name").problem(context.name, allowed)])
         kind = WORKLOADS[component.type]
         return kind.render(context, read(kind.parameters, component.layers))
     if component.type == "ref-objects":

@@ -23,10 +23,12 @@ from flotilla.oam.overlay import Component, component_of
 from flotilla.oam.places import Place, Problems, one_of
 from flotilla.oam.policies import MODELS
 
+BROKEN = ""
+
 
 @dataclass(frozen=True)
 class Policy:
-    """A policy, checked; ``place`` leads to its properties."""
+    """A policy, checked; ``place`` leads to its properties. The type of one that is wrong, which was noted, is BROKEN."""
 
     name: str
     type: str
@@ -82,6 +84,13 @@ class Application:
 def parse(texts: Mapping[str, str]) -> Application:
     """Return the one Application that the texts of some files hold; raises InvalidInput with everything that is wrong."""
     problems = Problems()
+    application = resolved(texts, problems)
+    problems.raise_any()
+    return application
+
+
+def resolved(texts: Mapping[str, str], problems: Problems) -> Application:
+    """Return the one Application in some files, its problems noted; raises InvalidInput if there is none to return."""
     documents = read_all(texts, problems)
     if len(documents.applications) != 1:
         names = ", ".join(placed.body.metadata.name for placed in documents.applications)
@@ -90,16 +99,20 @@ def parse(texts: Mapping[str, str]) -> Application:
             problems.raise_any()
         problems.add(Place(", ".join(texts)).problem(found, "exactly one core.oam.dev/v1beta1 Application"))
         problems.raise_any()
-    with problems.noted():
-        application = _resolved(documents.applications[0], documents, problems)
-    problems.raise_any()
-    return application
+    try:
+        return _resolved(documents.applications[0], documents, problems)
+    except InvalidInput as error:
+        problems.add(*error.problems)
+        problems.raise_any()
+        raise
 
 
 def _resolved(placed: Placed, documents: Documents, problems: Problems) -> Application:
     document: ApplicationDocument = placed.body
     spec, place = document.spec, placed.place / "spec"
     note_doubles(spec.components, place / "components", problems)
+    if not spec.components and not (spec.workflow and (spec.workflow.steps or spec.workflow.ref)):
+        problems.add((place / "components").problem(phrase("is empty"), "at least one component, or a workflow with steps"))
     note_doubles(spec.policies, place / "policies", problems)
     components = tuple(component_of(part, place / "components" / i) for i, part in enumerate(spec.components))
     policies = _policies(document, documents, place, problems)
@@ -136,6 +149,7 @@ def _policies(document: ApplicationDocument, documents: Documents, place: Place,
 
 
 def _add(found: dict[str, Policy], name: str, part: Any, place: Place, internal: bool, problems: Problems) -> None:
+    found[name] = Policy(name, BROKEN, None, place / "properties", internal)
     model = the_model(MODELS, part.type, place, problems)
     if model is not None:
         with problems.noted():

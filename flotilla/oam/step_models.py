@@ -115,11 +115,17 @@ class WebhookStep(Part):
 class ReadObject(Part):
     """KubeVela: read-object.cue."""
 
-    api_version: str
-    kind: str
+    api_version: str = "core.oam.dev/v1beta1"
+    kind: str = "Application"
     name: str
     namespace: str = "default"
     cluster: str = ""
+
+    @model_validator(mode="after")
+    def _in_a_cluster(self) -> ReadObject:
+        if self.api_version.startswith("core.oam.dev/"):
+            raise ValueError("apiVersion and kind of an object in a cluster: Applications are files here")
+        return self
 
 
 MODELS: dict[str, type[Part]] = {

@@ -16,7 +16,7 @@ from flotilla.oam.overlay import Component, Layer, overridden, replicated
 from flotilla.oam.placement import Placement, cluster_named
 from flotilla.oam.places import Place, Problems, one_of
 from flotilla.oam.policies import OF_DEPLOY
-from flotilla.oam.resolution import Application, PlacedStep, Policy
+from flotilla.oam.resolution import BROKEN, Application, PlacedStep, Policy
 from flotilla.oam.step_models import MODELS, ApplyComponent, ApplyObject, Deploy, Suspend
 
 EMAIL = "no email: Flotilla notifies by webhook only; slack, dingding or lark"
@@ -112,7 +112,7 @@ class Builder:
             if policy is None:
                 allowed = one_of(self._application.policies, name)
                 self._problems.add((place / index).problem(name, f"a policy of this application or its namespace, {allowed}"))
-            elif policy.type in OF_DEPLOY:
+            elif policy.type in (*OF_DEPLOY, BROKEN):
                 found.append(policy)
                 self.used_policies.add(name)
             elif not policy.internal:
@@ -125,7 +125,8 @@ class Builder:
         topologies = [policy for policy in policies if policy.type == "topology"]
         namespace = self._application.namespace
         if not topologies:
-            if self._application.written and any(policy.type == "override" for policy in policies):
+            kinds = {policy.type for policy in policies}
+            if self._application.written and "override" in kinds and BROKEN not in kinds:
                 allowed = (
                     "a topology policy beside the overrides: KubeVela's page on overrides says that nothing is deployed without"
                 )

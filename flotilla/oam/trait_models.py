@@ -132,7 +132,7 @@ class Resource(Part):
     @model_validator(mode="after")
     def _complete(self) -> Resource:
         short, long = (self.cpu, self.memory), (self.requests, self.limits)
-        if (None in short and short != (None, None)) or (short != (None, None)) == (long != (None, None)):
+        if long == (None, None) and None in short:
             raise ValueError("cpu and memory together, or else requests and limits")
         return self
 

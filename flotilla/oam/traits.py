@@ -122,12 +122,13 @@ def _image(target: Target, given: models.Image) -> None:
 
 
 def _resource(target: Target, given: models.Resource) -> None:
-    both = {"cpu": given.cpu, "memory": given.memory} if given.cpu is not None else None
-    requests = both or (given.requests and dumped(given.requests))
-    limits = both or (given.limits and dumped(given.limits))
     container = _main_container(target)
-    resources = {"requests": requests, "limits": limits}
-    container["resources"] = container.get("resources", {}) | {k: dict(v) for k, v in resources.items() if v}
+    resources: dict[str, Any] = {"requests": given.requests, "limits": given.limits}
+    if given.requests is None and given.limits is None:
+        resources = dict.fromkeys(resources, models.Amounts.model_validate({"cpu": given.cpu, "memory": given.memory}))
+    container["resources"] = container.get("resources", {}) | {
+        name: dumped(v) for name, v in resources.items() if v is not None
+    }
 
 
 def _main_container(target: Target) -> Body:
