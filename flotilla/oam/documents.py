@@ -17,6 +17,7 @@ from flotilla.intent import Mode
 from flotilla.oam.durations import Duration
 from flotilla.oam.expressions import Condition
 from flotilla.oam.places import Model, Part, Place, Problems, one_of
+from flotilla.oam.shapes import strange
 from flotilla.validation import read_documents
 
 Properties = dict[str, Any]
@@ -172,25 +173,33 @@ def read_all(texts: Mapping[str, str], problems: Problems) -> Documents:
     """Return the documents of all files; what is wrong with them is noted in ``problems``."""
     found = Documents()
     for file, text in texts.items():
-        with problems.noted():
-            raw = read_documents(text, file)
-            for index, body in enumerate(raw):
-                place = Place(file if len(raw) == 1 else f"{file}[document {index + 1}]")
-                with problems.noted():
-                    _sort_in(found, body, place, problems)
+        try:
+            with problems.noted():
+                _read_into(found, file, text, problems)
+        except RecursionError:
+            problems.add(Place(file).problem(phrase("is nested too deep"), "documents as deep as people write them"))
     return found
+
+
+def _read_into(found: Documents, file: str, text: str, problems: Problems) -> None:
+    bodies = read_documents(text, file)
+    for index, body in enumerate(bodies):
+        place = Place(file if len(bodies) == 1 else f"{file}[document {index + 1}]")
+        with problems.noted():
+            _sort_in(found, body, place, problems)
 
 
 def _sort_in(found: Documents, body: Any, place: Place, problems: Problems) -> None:
     if not isinstance(body, dict) or not isinstance(body.get("kind"), str) or not isinstance(body.get("apiVersion"), str):
         problems.add(place.problem(phrase("is not a Kubernetes object"), "a mapping with apiVersion and kind"))
         return
-    strange = list(_not_json(body, place))
-    problems.add(*strange)
-    if strange:
+    unreadable = list(_not_json(body, place))
+    problems.add(*unreadable)
+    if unreadable:
         return
     if not body["apiVersion"].startswith("core.oam.dev/"):
-        found.objects.append(Placed(body, place))
+        problems.add(*(wrong := list(strange(body, place))))
+        found.objects += [] if wrong else [Placed(body, place)]
     elif body["kind"] == "Application":
         found.applications.append(Placed(_application(body, place, problems), place))
     elif body["kind"] == "Policy":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,8 @@ from flotilla.oam.places import Part, Place, one_of
 from flotilla.oam.pods import Body
 from flotilla.oam.policies import COMPONENT as WORKLOAD
 from flotilla.oam.policies import TRAIT, Origin, handling_of
-from flotilla.objects import ObjectKey, group_of, key_of
+from flotilla.oam.shapes import strange
+from flotilla.objects import ObjectKey, key_of
 
 TYPES: Mapping[str, type[Part]] = {
     **{name: kind.parameters for name, kind in WORKLOADS.items()},
@@ -32,7 +32,6 @@ TYPES: Mapping[str, type[Part]] = {
 AUXILIARY = "AuxiliaryWorkload"
 """KubeVela's trait type of what a component renders beside its workload."""
 
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _ANNOTATIONS_OF_CONTROL = ("app.oam.dev/", "filter.oam.dev/", "oam.dev/", "kubectl.kubernetes.io/last-applied-configuration")
 
 
@@ -69,6 +68,9 @@ def rendered(component: Component, setting: Setting) -> tuple[RenderedObject, ..
     if component.name in setting.images:
         place = Place("image overrides", component.name)
         traits.with_image(traits.Target(workload, context, place), setting.images[component.name])
+    problems = list(strange(workload, component.place))
+    if problems:
+        raise InvalidInput(problems)
     pieces = [_Piece(workload, "", ""), *(_Piece(one.manifest, AUXILIARY, one.resource) for one in made[1:]), *added]
     return tuple(_finished(piece, component, setting) for piece in pieces)
 
@@ -85,34 +87,13 @@ def _made(component: Component, context: Context, setting: Setting) -> tuple[Mad
     else:
         bodies = [copy.deepcopy(body) for body in read(Objects, component.layers).objects]
     place = component.layers[-1].place / "objects"
-    problems = [problem for index, body in enumerate(bodies) for problem in _strange(body, place / index, index == 0)]
+    problems = [problem for index, body in enumerate(bodies) for problem in strange(body, place / index, nameless=index == 0)]
     if problems:
         raise InvalidInput(problems)
     if not bodies:
         raise InvalidInput([place.problem(phrase("are none"), "at least one object")])
-    bodies[0].setdefault("metadata", {}).setdefault("name", context.name)
+    bodies[0]["metadata"] = {"name": context.name, **(bodies[0].get("metadata") or {})}
     return tuple(Made(body, f"objects-{index}" if index else "") for index, body in enumerate(bodies))
-
-
-def _strange(body: Body, place: Place, first: bool) -> list[Problem]:
-    """Return what is wrong with an object that was given as it is; the first one may take its component's name."""
-    if not isinstance(body.get("apiVersion"), str) or not isinstance(body.get("kind"), str):
-        return [place.problem(body, "an object with apiVersion and kind")]
-    if body["kind"].endswith("List") and "items" in body:
-        return [(place / "kind").problem(body["kind"], "single objects, not lists")]
-    metadata = body.get("metadata", {})
-    if not isinstance(metadata, dict):
-        return [(place / "metadata").problem(metadata, "a mapping with name")]
-    name, namespace = metadata.get("name"), metadata.get("namespace")
-    problems: list[Problem] = []
-    by_path = group_of(body["apiVersion"]) == "rbac.authorization.k8s.io"  # names such as system:node
-    if name is None and not first:
-        problems.append((place / "metadata" / "name").problem(phrase("is missing"), "a name"))
-    elif name is not None and not (isinstance(name, str) and (by_path or _SUBDOMAIN.fullmatch(name))):
-        problems.append((place / "metadata" / "name").problem(name, "a DNS name: lower-case letters, digits, '-' and '.'"))
-    if namespace is not None and not (isinstance(namespace, str) and DNS_LABEL.fullmatch(namespace)):
-        problems.append((place / "metadata" / "namespace").problem(namespace, "a DNS label"))
-    return problems
 
 
 def _with_traits(component: Component, context: Context, workload: Body) -> list[_Piece]:

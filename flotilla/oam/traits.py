@@ -13,6 +13,7 @@ from flotilla.errors import InvalidInput, phrase
 from flotilla.oam import trait_models as models
 from flotilla.oam import trait_objects
 from flotilla.oam.components import Context, Made
+from flotilla.oam.expressions import look_up
 from flotilla.oam.merge import merge_patched
 from flotilla.oam.places import Place
 from flotilla.oam.pods import Body, dumped
@@ -207,16 +208,23 @@ def apply_trait(kind: str, given: Any, target: Target) -> tuple[Made, ...]:
     if trait.fits == PODDED and not has_pods(target.workload):
         raise _refuse(target, f"{kind} on a {found} without containers", "a workload with spec.template.spec.containers")
     if trait.change is not None:
-        trait.change(target, given)
+        _changed(kind, trait.change, target, given)
     return trait.add(target.context, given) if trait.add is not None else ()
+
+
+def _changed(kind: str, change: Callable[[Target, Any], None], target: Target, given: Any) -> None:
+    """Change a workload; an object that was given as it is may have any shape, and one that does not fit is refused."""
+    try:
+        change(target, given)
+    except (KeyError, TypeError, AttributeError) as error:
+        allowed = f"a workload of the shape that Kubernetes knows ({type(error).__name__}: {error})"
+        raise _refuse(target, f"{kind} does not fit the {target.workload.get('kind')}", allowed) from None
 
 
 def has_pods(workload: Body) -> bool:
     """Tell whether a manifest has a pod template with containers."""
-    try:
-        return bool(workload["spec"]["template"]["spec"]["containers"])
-    except (KeyError, TypeError):
-        return False
+    containers = look_up(workload, ("spec", "template", "spec", "containers"))
+    return isinstance(containers, list) and bool(containers) and all(isinstance(one, dict) for one in containers)
 
 
 def with_image(target: Target, image: str) -> None:

@@ -268,6 +268,8 @@ def test_two_objects_of_one_name_are_refused() -> None:
         ("a: [1\n", "app.yaml:2:1", "well-formed YAML"),
         ("kind: A\nkind: B\n", "app.yaml:2:1", "stands twice"),
         ("- 1", "app.yaml", "not a Kubernetes object"),
+        ("a: &a [*a]\n", "app.yaml:1:4", "recursive"),
+        ("a: " + "[" * 3000 + "]" * 3000, "app.yaml", "nested too deep"),
         ("", "app.yaml", "hold 0 Applications"),
         ("apiVersion: core.oam.dev/v1beta1\nkind: Initializer\n", "app.yaml: kind", "one of Application, Policy, Workflow"),
         ("apiVersion: v1\nkind: ConfigMap\ndata: {a: 2024-01-01}\n", "app.yaml: data.a", "quotation marks"),
