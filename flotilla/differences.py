@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +57,30 @@ def holds(live: Any, wanted: Any) -> bool:
     if isinstance(wanted, list):
         return isinstance(live, list) and len(live) == len(wanted) and all(map(holds, live, wanted))
     return type(live) is type(wanted) and bool(live == wanted)
+
+
+def tolerated(manifest: Manifest, live: Manifest, paths: Iterable[str]) -> Manifest:
+    """Return a manifest that has the live values at some paths (``spec.replicas``): what differs there is left alone.
+
+    The live value is applied rather than none: a field that is applied no longer would be taken away.
+    """
+    result: dict[str, Any] = copy.deepcopy(dict(manifest))
+    for path in paths:
+        steps: list[str | int] = [
+            int(step) if step.isdigit() else step for step in path.replace("]", "").replace("[", ".").split(".") if step
+        ]
+        _copy_value(result, live, steps)
+    return result
+
+
+def _copy_value(target: Any, source: Any, steps: Sequence[str | int]) -> None:
+    for step in steps[:-1]:
+        try:
+            target, source = target[step], source[step]
+        except (KeyError, IndexError, TypeError):
+            return
+    with contextlib.suppress(KeyError, IndexError, TypeError):
+        target[steps[-1]] = copy.deepcopy(source[steps[-1]])
 
 
 def owners(live: Manifest, path: str) -> tuple[str, ...]:

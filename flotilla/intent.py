@@ -186,10 +186,15 @@ class Intent:
     warnings: tuple[str, ...] = field(default=())
 
     @property
+    def steps_and_deliveries(self) -> tuple[tuple[str, Delivery], ...]:
+        """Every delivery with the name of its step, groups included, in the order of the steps."""
+        steps = [sub for step in self.steps for sub in (step.sub_steps or (step,))]
+        return tuple((step.name, delivery) for step in steps for delivery in step.deliveries)
+
+    @property
     def deliveries(self) -> tuple[Delivery, ...]:
         """Every delivery of every step, groups included, in the order of the steps."""
-        steps = [sub for step in self.steps for sub in (step.sub_steps or (step,))]
-        return tuple(delivery for step in steps for delivery in step.deliveries)
+        return tuple(delivery for _, delivery in self.steps_and_deliveries)
 
     @property
     def clusters(self) -> tuple[str, ...]:

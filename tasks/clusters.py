@@ -5,23 +5,23 @@ from __future__ import annotations
 import base64
 import json
 import os
-import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import urllib3
 import yaml
-from kubernetes import client, config, dynamic
+from kubernetes import client, config
 from kubernetes.config import kube_config
 
 from flotilla.errors import InvalidInput, Permanent, Problem, Transient, phrase
 from flotilla.fleet import Cluster, Kubeconfig, SecretRef
 
 CONNECT_TIMEOUT = 5.0  # seconds; an API server that does not take a connection by then is away
+Found = TypeVar("Found")
 READ_TIMEOUT = 30.0  # seconds; an admission webhook may take up to 30
 POOL = 24  # connections kept per cluster: the workers of a fan-out and a few watches; fewer reconnect, at twice the CPU
 RETRIABLE = {408, 429, 500, 502, 503, 504}  # statuses that may pass by themselves
@@ -49,17 +49,21 @@ class Connection:
     def __init__(self, name: str, api: client.ApiClient) -> None:
         self.name = name
         self.api = api
-        self._discovery = threading.Lock()
-        self._dynamic: dynamic.DynamicClient | None = None
-        self._folder = tempfile.TemporaryDirectory(prefix="flotilla-")  # private: the library's default is shared in /tmp
+        self._memory: dict[tuple[str, ...], Any] = {}
 
-    @property
-    def dynamic(self) -> dynamic.DynamicClient:
-        """The client that knows the cluster's kinds; discovery happens at first use and is kept for this process."""
-        with self._discovery:  # not functools.cached_property: before Python 3.12 one lock of its serves all instances
-            if self._dynamic is None:
-                self._dynamic = dynamic.DynamicClient(self.api, cache_file=str(Path(self._folder.name) / "discovery.json"))
-            return self._dynamic
+    def remembered(self, key: tuple[str, ...], look: Callable[[], Found | None]) -> Found | None:
+        """Return what ``look`` found for a key the first time that it found anything."""
+        if key not in self._memory:
+            found = look()
+            if found is None:
+                return None
+            self._memory[key] = found
+        kept: Found = self._memory[key]
+        return kept
+
+    def forget(self, key: tuple[str, ...]) -> None:
+        """Look again the next time."""
+        self._memory.pop(key, None)
 
     def request(
         self,
