@@ -120,12 +120,16 @@ def _print(seen: lab.LabStatus) -> None:
     if not seen.clusters:
         print(f"there is no lab in {seen.lab}")
         return
-    table = Table("cluster", "state", "server", "node", "pods", "services", "simulated", "reason")
+    table = Table("cluster", "state", "server", "node", "pods", "services", "simulated", box=None)
     for cluster in seen.clusters:
         simulated = "?" if cluster.simulated_nodes is None else str(cluster.simulated_nodes)
         ranges = (cluster.node_address or "-", cluster.pod_range or "-", cluster.service_range)
-        table.add_row(cluster.name, cluster.state, cluster.server, *ranges, simulated, cluster.reason)
-    Console().print(table)
+        table.add_row(cluster.name, cluster.state, cluster.server, *ranges, simulated)
+    # As wide as it is: a pipe has no width that would be worth cutting addresses for.
+    Console(width=160).print(table)
+    for cluster in seen.clusters:
+        if cluster.reason:
+            print(f"{cluster.name} is {cluster.state}: {cluster.reason}")
 
 
 def main() -> None:

@@ -14,11 +14,14 @@ from lab.layout import ClusterLayout
 
 _MANIFESTS = Path(__file__).parent / "manifests"
 _DNS_PATIENCE = 60  # seconds; 3 are usual
+_DNS_DEPLOYMENT = "/apis/apps/v1/namespaces/kube-system/deployments?fieldSelector=metadata.name%3Dcoredns"
 _FAKE = "kwok.x-k8s.io/node"
 
 
-def apply_dns(cluster: ClusterLayout, binaries: Binaries) -> None:
-    """Have CoreDNS deployed."""
+def ensure_dns(cluster: ClusterLayout, binaries: Binaries) -> None:
+    """Have CoreDNS deployed; one that is there stays as its users have configured it."""
+    if Api(cluster).items(_DNS_DEPLOYMENT):
+        return
     manifest = Template((_MANIFESTS / "coredns.yaml").read_text()).substitute(dns_address=cluster.dns_address)
     kubectl(cluster, binaries, "apply", "--server-side", "--force-conflicts", "--filename", "-", stdin=manifest)
 
@@ -31,7 +34,7 @@ def wait_dns(cluster: ClusterLayout) -> None:
 def dns_not_ready(cluster: ClusterLayout) -> str:
     """Say why CoreDNS does not serve, or nothing."""
     try:
-        found = Api(cluster).items("/apis/apps/v1/namespaces/kube-system/deployments?fieldSelector=metadata.name%3Dcoredns")
+        found = Api(cluster).items(_DNS_DEPLOYMENT)
     except OSError as error:
         return str(error)
     ready = found[0].get("status", {}).get("readyReplicas", 0) if found else 0

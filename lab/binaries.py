@@ -86,7 +86,7 @@ class Binaries:
 
 
 def cache() -> Path:
-    """The folder that all checkouts of this user share."""
+    """Return the folder that all checkouts of this user share."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("FLOTILLA_CACHE") or base) / "flotilla"
 
@@ -103,7 +103,7 @@ def ensure(say: Say) -> Binaries:
 
 
 def _home(binary: Binary) -> Path:
-    """The cache folder of a program, named after all that it is made of."""
+    """Return the cache folder of a program, named after all that it is made of."""
     digest = hashlib.sha256(f"{binary.package} {binary.ldflags}".encode())
     for source in sorted((MODULES / binary.module).glob("*.*")):
         digest.update(source.name.encode() + source.read_bytes())
@@ -111,7 +111,7 @@ def _home(binary: Binary) -> Path:
 
 
 def _present(binary: Binary, home: Path) -> Path | None:
-    """The program where it already is, or nothing."""
+    """Find the program where it already is."""
     built = home / binary.name
     return built if built.exists() else _found_on_machine(binary)
 

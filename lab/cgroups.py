@@ -88,7 +88,7 @@ def exists(cgroup: str) -> bool:
 
 
 def _tracker() -> Path:
-    """The hierarchy that is asked which processes there are."""
+    """Return the hierarchy that is asked which processes there are."""
     return _V2_ROOT if unified() else _V2_ROOT / "pids"
 
 

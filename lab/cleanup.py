@@ -6,8 +6,6 @@ whose machine was switched off.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import shutil
 import sys

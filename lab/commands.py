@@ -49,7 +49,7 @@ def wait_until(what: str, look: Callable[[], str], *, within: float, every: floa
 
 
 def complaint_of(look: Callable[[], object]) -> str:
-    """The error of an attempt as a complaint for `wait_until`, or nothing where it succeeds."""
+    """Give the error of an attempt as a complaint for `wait_until`, or nothing where it succeeds."""
     try:
         look()
     except (LabError, OSError) as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-
 _LONGEST_OUTPUT = 2000  # characters; what went wrong stands at the end
 
 

@@ -131,7 +131,7 @@ class ClusterLayout:
 
     @property
     def socket(self) -> Path:
-        """containerd's socket."""
+        """The socket of containerd."""
         return self.directory / "containerd.sock"
 
     @property
@@ -190,17 +190,17 @@ class Layout:
         )
 
     def cluster(self, name: str) -> ClusterLayout:
-        """The cluster of that name; KeyError where there is none."""
+        """Return the cluster of that name; KeyError where there is none."""
         return {cluster.name: cluster for cluster in self.clusters}[name]
 
 
 def preferred_slot(directory: Path) -> int:
-    """The slot that a folder asks for first: stable, and spread over all of them."""
+    """Choose the slot that a folder asks for first: stable, and spread over all of them."""
     return int.from_bytes(hashlib.sha256(str(directory).encode()).digest()[:4]) % SLOTS
 
 
 def first_port(slot: int) -> int:
-    """The first of the loopback ports of a slot."""
+    """Return the first of the loopback ports of a slot."""
     return _FIRST_PORT + slot * _PORTS_OF_A_SLOT
 
 
@@ -210,7 +210,7 @@ def public_ports(slot: int) -> range:
 
 
 def overlapping(network: IPv4Network, routes: list[IPv4Network]) -> IPv4Network | None:
-    """The first of the machine's routes, default routes apart, that shares addresses with the network."""
+    """Find the first of the machine's routes, default routes apart, that shares addresses with the network."""
     return next((route for route in routes if route.prefixlen and route.overlaps(network)), None)
 
 
@@ -230,5 +230,5 @@ def _network(slot: int) -> IPv4Network:
 
 
 def _twentieth(slot: int, number: int) -> IPv4Network:
-    """The `number`th of the 16 ranges with a 20-bit prefix in the slot's network."""
+    """Return the `number`th of the 16 ranges with a 20-bit prefix in the slot's network."""
     return list(_network(slot).subnets(new_prefix=20))[number]

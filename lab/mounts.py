@@ -22,7 +22,7 @@ class Mount:
 
 
 def parse(mountinfo: str) -> list[Mount]:
-    """The mounts in the kernel's own format, proc(5): optional fields end at a lone dash; octal escapes in paths."""
+    """Read mounts in the kernel's own format, proc(5): optional fields end at a lone dash; octal escapes in paths."""
     found = []
     for line in mountinfo.splitlines():
         fields, _, rest = line.partition(" - ")
@@ -36,7 +36,7 @@ def mounts() -> list[Mount]:
 
 
 def below(folder: Path) -> list[Path]:
-    """The mount points strictly below a folder, newest first."""
+    """List the mount points strictly below a folder, newest first."""
     return [mount.point for mount in reversed(mounts()) if folder in mount.point.parents]
 
 
@@ -59,7 +59,7 @@ def unmount_below(folder: Path) -> int:
 
 
 def kind_at(folder: Path) -> str:
-    """The kind of file system that a folder lies on."""
+    """Tell the kind of file system that a folder lies on."""
     holders = [mount for mount in mounts() if mount.point == folder or mount.point in folder.parents]
     return max(holders, key=lambda mount: len(str(mount.point)), default=Mount(folder, "unknown")).kind
 

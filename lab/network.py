@@ -44,7 +44,7 @@ def remove(layout: Layout) -> None:
 
 
 def traces(layout: Layout) -> list[str]:
-    """What there is of a lab's network on this machine, by name."""
+    """List what there is of a lab's network on this machine, by name."""
     links = [name for name in (layout.bridge, *(cluster.uplink for cluster in layout.clusters)) if _link_exists(name)]
     return links + [str(cluster.namespace_path) for cluster in layout.clusters if cluster.namespace_path.exists()]
 
@@ -130,7 +130,7 @@ def _know_neighbour(ip: tuple[str, ...], cluster: ClusterLayout, device: str) ->
 
 
 def _rules(layout: Layout) -> Iterator[tuple[str, str, list[str]]]:
-    """The host's packet rules as (table, chain, rule): the API ports of 127.0.0.1, and peace between the sites."""
+    """List the host's packet rules as (table, chain, rule): the API ports of 127.0.0.1, and peace between the sites."""
     for cluster in layout.clusters:
         target = f"{cluster.node_address}:{cluster.ports.api}"
         public = ["-d", "127.0.0.1/32", "-p", "tcp", "--dport", str(cluster.public_port)]

@@ -68,7 +68,7 @@ def adopt(cluster: ClusterLayout, part: str, pid: int) -> None:
 
 
 def life(cluster: ClusterLayout, part: str) -> Life:
-    """What the part's process does now."""
+    """Look at what the part's process does now."""
     record = _record(cluster, part)
     if record is None or record.boot != _boot():
         return Life.DEAD
@@ -79,7 +79,7 @@ def life(cluster: ClusterLayout, part: str) -> Life:
 
 
 def pid_of(cluster: ClusterLayout, part: str) -> int | None:
-    """The part's pid while it lives."""
+    """Return the part's pid while it lives."""
     record = _record(cluster, part)
     return record.pid if record and life(cluster, part) is not Life.DEAD else None
 

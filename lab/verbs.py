@@ -197,7 +197,6 @@ def _bring_up(layout: Layout, programs: Binaries, asked: Settings, say: Say) -> 
     _raise_all([error for future in futures if (error := future.exception())])
 
 
-
 def _raise_all(errors: list[BaseException]) -> None:
     if len(errors) == 1:
         raise errors[0]
@@ -221,7 +220,7 @@ def _ensure_cluster(
 
 def _ensure_node(cluster: ClusterLayout, programs: Binaries, say: Say) -> None:
     nodes.ensure_agents(cluster, programs)
-    addons.apply_dns(cluster, programs)
+    addons.ensure_dns(cluster, programs)
     nodes.wait_ready(cluster)
     say(f"{cluster.name}: node Ready")
     addons.wait_dns(cluster)
