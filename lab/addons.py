@@ -7,6 +7,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from lab import dns
 from lab.api import Api
 from lab.binaries import Binaries
 from lab.commands import run, wait_until
@@ -15,6 +16,9 @@ from lab.layout import ClusterLayout
 _MANIFESTS = Path(__file__).parent / "manifests"
 _DNS_PATIENCE = 60  # seconds; 3 are usual
 _DNS_DEPLOYMENT = "/apis/apps/v1/namespaces/kube-system/deployments?fieldSelector=metadata.name%3Dcoredns"
+_DNS_SLICES = (
+    "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices?labelSelector=kubernetes.io%2Fservice-name%3Dkube-dns"
+)
 _FAKE = "kwok.x-k8s.io/node"
 
 
@@ -34,11 +38,13 @@ def wait_dns(cluster: ClusterLayout) -> None:
 def dns_not_ready(cluster: ClusterLayout) -> str:
     """Say why CoreDNS does not serve, or nothing."""
     try:
-        found = Api(cluster).items(_DNS_DEPLOYMENT)
+        slices = Api(cluster).items(_DNS_SLICES)
     except OSError as error:
         return str(error)
-    ready = found[0].get("status", {}).get("readyReplicas", 0) if found else 0
-    return "" if ready else "no replica of CoreDNS is ready"
+    endpoints = [endpoint for slice_ in slices for endpoint in slice_.get("endpoints") or []]
+    ready = [endpoint["addresses"][0] for endpoint in endpoints if endpoint["conditions"].get("ready")]
+    # Ready by the word of a kubelet that may be dead: asked itself.
+    return "" if any(dns.answers(address) for address in ready) else f"no CoreDNS answers at {ready or 'any address'}"
 
 
 def simulated(cluster: ClusterLayout) -> list[str]:

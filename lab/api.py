@@ -5,9 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lab.layout import ClusterLayout
+
+_LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+_SILENCE = timedelta(seconds=30)  # a kubelet renews its lease every 10
 
 
 class Api:
@@ -46,17 +50,35 @@ def not_ready(cluster: ClusterLayout) -> str:
         status, body = Api(cluster).get("/readyz")
     except OSError as error:
         return f"no answer from {cluster.server} ({error})"
-    return "" if status == http.client.OK else f"{cluster.server}/readyz gave {status}: {body[:200]}"
+    return "" if status == http.client.OK else f"{cluster.server}/readyz gave {status}: {failing(body)}"
 
 
-def node_not_ready(cluster: ClusterLayout) -> str:
-    """Say why the real node is not Ready, or nothing."""
+def failing(readyz: str) -> str:
+    """Pick what fails out of the list that /readyz prints."""
+    lines = [line for line in readyz.splitlines() if line.startswith("[-]")]
+    return "; ".join(lines) or readyz[:200]
+
+
+def node_not_ready(cluster: ClusterLayout, since: datetime | None = None) -> str:
+    """Say why the real node is not Ready, or nothing; its own word counts only if given after `since`, or lately."""
     try:
         nodes = Api(cluster).items("/api/v1/nodes?fieldSelector=metadata.name%3D" + cluster.node)
+        leases = Api(cluster).items(_LEASES + "?fieldSelector=metadata.name%3D" + cluster.node)
     except OSError as error:
         return str(error)
+    return judge_node(cluster.node, nodes, leases, since or datetime.now(UTC) - _SILENCE)
+
+
+def judge_node(node: str, nodes: list[dict[str, Any]], leases: list[dict[str, Any]], since: datetime) -> str:
+    """Judge a node by its object and its lease: a dead kubelet's node stays Ready for most of a minute."""
     if not nodes:
-        return f"node {cluster.node} has not registered"
+        return f"node {node} has not registered"
     conditions = {item["type"]: item for item in nodes[0]["status"].get("conditions", [])}
-    ready = conditions.get("Ready", {"status": "missing", "message": "no Ready condition yet"})
-    return "" if ready["status"] == "True" else f"node {cluster.node} is not Ready: {ready['message']}"
+    ready = conditions.get("Ready")
+    if ready is None:
+        return f"node {node} has no Ready condition yet"
+    words = [ready["lastHeartbeatTime"], *(lease["spec"]["renewTime"] for lease in leases)]
+    latest = max(datetime.fromisoformat(word) for word in words)
+    if latest < since.replace(microsecond=0):  # the node's own times are whole seconds
+        return f"the kubelet of {node} has not reported since {latest}"
+    return "" if ready["status"] == "True" else f"node {node} is not Ready: {ready['message']}"

@@ -12,13 +12,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import cgroups, controlplane, mounts, network, nodes, processes
+from lab import cgroups, controlplane, mounts, mountspace, network, processes
 from lab.errors import LabError
 from lab.layout import ClusterLayout, Layout
-
-_CNI_RESULTS = Path("/var/lib/cni/results")
-_CONTAINER_LOGS = Path("/var/log/containers")  # the kubelet's links to its pods' logs; the path is built into it
-_SHIM_SOCKETS = Path("/run/containerd/s")  # built into containerd's shim manager
 
 
 def remove(layout: Layout, say: Callable[[str], None]) -> None:
@@ -34,6 +30,12 @@ def remove(layout: Layout, say: Callable[[str], None]) -> None:
         say("mounts, networks and control groups removed")
     _remove_files(layout.directory)
     say("files removed")
+
+
+def after_last_lab() -> None:
+    """Remove what all labs share on this machine."""
+    if _is_linux_root():
+        mountspace.remove_last()
 
 
 def kill(cluster: ClusterLayout) -> None:
@@ -52,31 +54,10 @@ def traces(layout: Layout) -> list[str]:
 
 def _remove_from_machine(layout: Layout) -> None:
     for cluster in layout.clusters:
-        _remove_shim_sockets(cluster)
+        mountspace.remove(cluster)
     mounts.unmount_below(layout.directory)
     network.remove(layout)
     cgroups.remove(layout.cgroup)
-    for cluster in layout.clusters:
-        _remove_cni_results(cluster)
-    _remove_container_logs(layout.directory)
-
-
-def _remove_shim_sockets(cluster: ClusterLayout) -> None:
-    for file in (cluster.directory / "containerd" / "state").glob("io.containerd.runtime.v2.task/*/*/address"):
-        socket = Path(file.read_text().removeprefix("unix://"))
-        if socket.parent == _SHIM_SOCKETS:
-            socket.unlink(missing_ok=True)
-
-
-def _remove_cni_results(cluster: ClusterLayout) -> None:
-    for file in _CNI_RESULTS.glob(f"{nodes.network_name(cluster)}-*"):
-        file.unlink(missing_ok=True)
-
-
-def _remove_container_logs(directory: Path) -> None:
-    for link in _CONTAINER_LOGS.glob("*.log"):
-        if link.is_symlink() and directory in Path(os.readlink(link)).parents:
-            link.unlink(missing_ok=True)
 
 
 def _remove_files(directory: Path) -> None:

@@ -44,9 +44,14 @@ def ensure(cluster: ClusterLayout, binaries: Binaries) -> None:
         _create(cluster, binaries)
     for part in ("etcd", "kube-apiserver"):
         start(cluster, part)
-    wait_until(f"{cluster.name}: a ready API server", lambda: api.not_ready(cluster), within=_API_PATIENCE)
+    wait_ready(cluster)
     for part in CONTROL_PLANE[2:]:
         start(cluster, part)
+
+
+def wait_ready(cluster: ClusterLayout) -> None:
+    """Wait until the API server is ready."""
+    wait_until(f"{cluster.name}: a ready API server", lambda: api.not_ready(cluster), within=_API_PATIENCE)
 
 
 def end_strays(clusters: Iterable[ClusterLayout]) -> None:
@@ -111,6 +116,7 @@ def _arguments(cluster: ClusterLayout) -> dict[str, dict[str, str]]:
         # The monitoring times are Kubernetes' own; kwokctl stretches them for thousands of simulated nodes.
         "kube-controller-manager": {
             "leader-elect": "false",
+            "flex-volume-plugin-dir": str(cluster.directory / "kubelet" / "volume-plugins"),  # else one in /usr is made
             "node-monitor-period": "5s",
             "node-monitor-grace-period": "50s",
         },
@@ -174,7 +180,7 @@ def _end_strays(cluster: ClusterLayout) -> None:
     for part in CONTROL_PLANE:
         pid = _pid(cluster, part)
         if pid and str(cluster.control_plane) in processes.arguments(pid):
-            processes.adopt(cluster, part, pid)
+            processes.record(cluster, part, pid)
             processes.stop(cluster, part, grace=0)
 
 

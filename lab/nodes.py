@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from lab import api, cgroups, images, mounts, processes
+from lab import api, images, mounts, processes
 from lab.binaries import Binaries
 from lab.commands import complaint_of, run, wait_until
 from lab.layout import NODE, ClusterLayout, Layout
@@ -24,7 +25,6 @@ _MANIFESTS = Path(__file__).parent / "manifests"
 def ensure_runtime(cluster: ClusterLayout, layout: Layout, archives: Sequence[Path]) -> None:
     """Have a running containerd that holds the images."""
     _write_configuration(cluster, layout)
-    cgroups.create(cluster.cgroup)
     fresh = processes.life(cluster, "containerd") is Life.DEAD
     _start(cluster, "containerd", ["containerd", "--config", str(cluster.directory / "containerd.toml")])
     version = ("ctr", "--address", cluster.socket, "version")
@@ -35,15 +35,17 @@ def ensure_runtime(cluster: ClusterLayout, layout: Layout, archives: Sequence[Pa
         _import_missing(cluster, archives)
 
 
-def ensure_agents(cluster: ClusterLayout, binaries: Binaries) -> None:
-    """Have a running kubelet and kube-proxy."""
+def ensure_agents(cluster: ClusterLayout, binaries: Binaries) -> datetime | None:
+    """Have a running kubelet and kube-proxy; tell when the kubelet was started, if it was."""
+    started = datetime.now(UTC) if processes.life(cluster, "kubelet") is Life.DEAD else None
     for part, command in _agents(cluster, binaries).items():
         _start(cluster, part, command)
+    return started
 
 
-def wait_ready(cluster: ClusterLayout) -> None:
-    """Wait until the node is Ready."""
-    wait_until(f"{cluster.name}: a Ready node", lambda: api.node_not_ready(cluster), within=_NODE_PATIENCE)
+def wait_ready(cluster: ClusterLayout, since: datetime | None) -> None:
+    """Wait until the node is Ready by a word of its kubelet that is later than `since`, or lately given."""
+    wait_until(f"{cluster.name}: a Ready node", lambda: api.node_not_ready(cluster, since), within=_NODE_PATIENCE)
 
 
 def start(cluster: ClusterLayout, part: str, binaries: Binaries) -> None:

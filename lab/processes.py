@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 
-from lab import cgroups
+from lab import cgroups, mountspace
 from lab.commands import run
 from lab.errors import CommandFailed, TookTooLong
 from lab.layout import ClusterLayout
@@ -60,8 +60,13 @@ def start(cluster: ClusterLayout, part: str, command: Sequence[str], env: Mappin
 
 def adopt(cluster: ClusterLayout, part: str, pid: int) -> None:
     """Take a process as that part from now on."""
+    record(cluster, part, pid)
     if cluster.real_node:
         cgroups.hold(cluster.cgroup, pid)
+
+
+def record(cluster: ClusterLayout, part: str, pid: int) -> None:
+    """Remember a process as that part."""
     file = _record_file(cluster, part)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(asdict(Process(pid, _looked_at(pid)[0], _boot()))))
@@ -69,19 +74,19 @@ def adopt(cluster: ClusterLayout, part: str, pid: int) -> None:
 
 def life(cluster: ClusterLayout, part: str) -> Life:
     """Look at what the part's process does now."""
-    record = _record(cluster, part)
-    if record is None or record.boot != _boot():
+    process = _recorded(cluster, part)
+    if process is None or process.boot != _boot():
         return Life.DEAD
-    started, state = _looked_at(record.pid)
-    if started != record.started or state in {"", "Z", "X"}:
+    started, state = _looked_at(process.pid)
+    if started != process.started or state in {"", "Z", "X"}:
         return Life.DEAD
     return Life.STOPPED if state.startswith("T") else Life.RUNNING
 
 
 def pid_of(cluster: ClusterLayout, part: str) -> int | None:
     """Return the part's pid while it lives."""
-    record = _record(cluster, part)
-    return record.pid if record and life(cluster, part) is not Life.DEAD else None
+    process = _recorded(cluster, part)
+    return process.pid if process and life(cluster, part) is not Life.DEAD else None
 
 
 def arguments(pid: int) -> str:
@@ -137,16 +142,19 @@ def _wait_dead(cluster: ClusterLayout, part: str) -> None:
 
 
 def entering(cluster: ClusterLayout) -> list[str]:
-    """Say how to begin a command that is to run in the cluster's namespace."""
+    """Say how to begin a command that is to run in the cluster's namespaces."""
     # Not `ip netns exec`: that remounts /sys and hides the control groups from the kubelet.
-    return ["nsenter", f"--net={cluster.namespace_path}", "--"] if cluster.real_node else []
+    if not cluster.real_node:
+        return []
+    mount = [f"--mount={mountspace.file(cluster)}"] if mountspace.exists(cluster) else []
+    return ["nsenter", f"--net={cluster.namespace_path}", *mount, "--"]
 
 
 def _record_file(cluster: ClusterLayout, part: str) -> Path:
     return cluster.directory / "processes" / f"{part}.json"
 
 
-def _record(cluster: ClusterLayout, part: str) -> Process | None:
+def _recorded(cluster: ClusterLayout, part: str) -> Process | None:
     try:
         return Process(**json.loads(_record_file(cluster, part).read_text()))
     except (OSError, ValueError, TypeError):

@@ -31,7 +31,7 @@ def claim(directory: Path, objection: Callable[[int], str], *, wanted: int | Non
 
     `objection` names what of a slot is in use on this machine, whoever uses it; `wanted` is tried first.
     """
-    with _locked():
+    with alone_in(registry()):
         taken = _registered()
         first = preferred_slot(directory) if wanted is None else wanted
         objections = {}
@@ -43,23 +43,26 @@ def claim(directory: Path, objection: Callable[[int], str], *, wanted: int | Non
     raise LabError(f"no free slot for a lab among {SLOTS}; slot {first}: {objections[first]}. End a lab that is not needed")
 
 
-def release(directory: Path) -> None:
-    """Give a folder's slot back; no registration is fine."""
-    with _locked():
+def release(directory: Path, after_last: Callable[[], None]) -> None:
+    """Give a folder's slot back, no registration is fine; `after_last` is called when no lab is left on this machine."""
+    with alone_in(registry()):
         for slot, owner in _registered().items():
             if owner == directory:
                 (registry() / str(slot)).unlink()
+        if not _registered():
+            after_last()
+            registry().rmdir()
 
 
 @contextmanager
 def alone_in(directory: Path) -> Iterator[None]:
-    """Hold a lab's folder, made if need be, against every other verb on the same lab."""
+    """Hold a folder, made if need be, against everybody else who wants it so."""
     while True:
         directory.mkdir(parents=True, exist_ok=True)
         handle = os.open(directory, os.O_RDONLY)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            if _still_there(directory, handle):  # else `down` removed it while we waited
+            if _still_there(directory, handle):  # else its last holder removed it while we waited
                 yield
                 return
         finally:
@@ -76,14 +79,6 @@ def _still_there(directory: Path, handle: int) -> bool:
 def _registered() -> dict[int, Path]:
     folder = registry()
     return {int(file.name): Path(file.read_text()) for file in folder.glob("[0-9]*")} if folder.exists() else {}
-
-
-@contextmanager
-def _locked() -> Iterator[None]:
-    registry().mkdir(mode=0o755, exist_ok=True)
-    with (registry() / "lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _port_in_use(slot: int) -> str:

@@ -11,10 +11,12 @@ from pathlib import Path
 from lab import (
     addons,
     binaries,
+    cgroups,
     cleanup,
     controlplane,
     images,
     kubeconfig,
+    mountspace,
     network,
     nodes,
     processes,
@@ -62,7 +64,7 @@ def down(*, say: Say = silent) -> bool:
         return False
     with slots.alone_in(folder):
         cleanup.remove(Layout(folder, slot), say)
-        slots.release(folder)
+        slots.release(folder, cleanup.after_last_lab)
     return True
 
 
@@ -112,7 +114,7 @@ def stop(site: str, part: str | None = None, *, kill: bool = False) -> None:
 
 
 def start(site: str, part: str | None = None) -> None:
-    """Start one part of a site, or, without a part, all that does not run, and wait until the site is ready."""
+    """Start one part of a site, or, without a part, all that does not run, and wait until it serves again."""
     cluster, programs = _cluster(site), binaries.ensure(silent)
     if part is None:
         _start_all(cluster, programs)
@@ -120,6 +122,7 @@ def start(site: str, part: str | None = None) -> None:
         nodes.start(cluster, part, programs)
     else:
         controlplane.start(cluster, part)
+        controlplane.wait_ready(cluster)
 
 
 def image(file: Path, name: str | None = None) -> list[str]:
@@ -191,10 +194,19 @@ def _bring_up(layout: Layout, programs: Binaries, asked: Settings, say: Say) -> 
     kubeconfig.write(layout, programs)
     if layout.real_nodes:
         network.create(layout)
-        say("network ready")
+        _enclose(layout)
+        say("networks and control groups ready")
     with ThreadPoolExecutor(len(layout.clusters)) as pool:
         futures = [pool.submit(_ensure_cluster, layout, cluster, programs, archives, asked, say) for cluster in layout.clusters]
     _raise_all([error for future in futures if (error := future.exception())])
+
+
+def _enclose(layout: Layout) -> None:
+    """Have control groups and mount namespaces; a site whose processes run outside such a namespace stays as it is."""
+    for cluster in layout.clusters:
+        cgroups.create(cluster.cgroup)
+        if not cgroups.members(cluster.cgroup):
+            mountspace.create(cluster)
 
 
 def _raise_all(errors: list[BaseException]) -> None:
@@ -219,9 +231,9 @@ def _ensure_cluster(
 
 
 def _ensure_node(cluster: ClusterLayout, programs: Binaries, say: Say) -> None:
-    nodes.ensure_agents(cluster, programs)
+    started = nodes.ensure_agents(cluster, programs)
     addons.ensure_dns(cluster, programs)
-    nodes.wait_ready(cluster)
+    nodes.wait_ready(cluster, started)
     say(f"{cluster.name}: node Ready")
     addons.wait_dns(cluster)
     say(f"{cluster.name}: DNS answers")
@@ -231,8 +243,7 @@ def _start_all(cluster: ClusterLayout, programs: Binaries) -> None:
     controlplane.ensure(cluster, programs)
     if cluster.real_node:
         nodes.ensure_runtime(cluster, _layout(), [])
-        nodes.ensure_agents(cluster, programs)
-        nodes.wait_ready(cluster)
+        _ensure_node(cluster, programs, silent)
 
 
 def _layout() -> Layout:
