@@ -135,6 +135,8 @@ def _stateful_set(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Health:
     wanted, ready, updated = spec.get("replicas", 1), status.get("readyReplicas", 0), status.get("updatedReplicas", 0)
     if (spec.get("updateStrategy") or {}).get("type") == "OnDelete":
         return Health(State.CURRENT, "updates only pods that somebody deletes")
+    if "observedGeneration" not in status:
+        return Health(State.IN_PROGRESS, "waits for the controller")
     partition = ((spec.get("updateStrategy") or {}).get("rollingUpdate") or {}).get("partition") or 0
     if ready < wanted:
         return Health(State.IN_PROGRESS, f"{ready} of {wanted} ready")
