@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +14,9 @@ from flotilla.applyset import DIGEST, FATE
 from flotilla.objects import Manifest
 
 _BOOKKEEPING = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
-_ABSENT = object()
 _KEYS_OF_LISTS = ("name", "containerPort", "port", "ip", "key", "type", "mountPath", "devicePath", "topologyKey")
 """What tells the entries of a list apart: merge keys of the Kubernetes API, in the order in which they are tried."""
+_STEP = re.compile(r"\[([^\]]+)\]|([^.\[\]]+)")
 
 
 @dataclass(frozen=True)
@@ -66,26 +68,36 @@ def tolerated(manifest: Manifest, live: Manifest, paths: Iterable[str]) -> Manif
     """
     result: dict[str, Any] = copy.deepcopy(dict(manifest))
     for path in paths:
-        steps: list[str | int] = [
-            int(step) if step.isdigit() else step for step in path.replace("]", "").replace("[", ".").split(".") if step
-        ]
-        _copy_value(result, live, steps)
+        with contextlib.suppress(KeyError, IndexError, TypeError):  # one of the two has no such field
+            _copy_value(result, live, steps_of(path))
     return result
 
 
-def _copy_value(target: Any, source: Any, steps: Sequence[str | int]) -> None:
+def steps_of(path: str) -> tuple[str, ...]:
+    """Return the steps of a path: ``spec.containers[web].image``, ``metadata.labels[app.io/name]``, ``a["b.c"]``."""
+    return tuple(inner.strip("\"'") if inner else name for inner, name in _STEP.findall(path))
+
+
+def _copy_value(target: Any, source: Any, steps: Sequence[str]) -> None:
     for step in steps[:-1]:
-        try:
-            target, source = target[step], source[step]
-        except (KeyError, IndexError, TypeError):
-            return
-    with contextlib.suppress(KeyError, IndexError, TypeError):
-        target[steps[-1]] = copy.deepcopy(source[steps[-1]])
+        target, source = target[_place(target, step)], source[_place(source, step)]
+    value = source[_place(source, steps[-1])]
+    target[_place(target, steps[-1])] = copy.deepcopy(value)
+
+
+def _place(value: Any, step: str) -> str | int:
+    """Return where a step leads in a list: to the entry that its keys name, else by number."""
+    if not isinstance(value, list):
+        return step
+    for number, entry in enumerate(value):
+        if isinstance(entry, Mapping) and step in [str(entry[key]) for key in _KEYS_OF_LISTS if key in entry]:
+            return number
+    return int(step) if step.isdigit() else step
 
 
 def owners(live: Manifest, path: str) -> tuple[str, ...]:
     """Return the managers that own a field, or the next thing above it that is owned, from managedFields."""
-    steps = tuple(step for step in path.replace("]", "").replace("[", ".").split(".") if step)
+    steps = steps_of(path)
     found = [
         (depth, entry["manager"])
         for entry in live["metadata"].get("managedFields") or []
@@ -99,26 +111,30 @@ def _owned_depth(fields: Mapping[str, Any], steps: Sequence[str]) -> int:
     """Return how many steps of a path are owned by these fields (fieldsV1: f: a field, k: an entry by its keys)."""
     if not steps:
         return 0
-    for key, inner in fields.items():
-        if key == f"f:{steps[0]}" or (key.startswith("k:") and f'"{steps[0]}"' in key):
-            return 1 + _owned_depth(inner, steps[1:])
-    return 0
+    inside = (inner for key, inner in fields.items() if _leads_to(key, steps[0]))
+    return max((1 + _owned_depth(inner, steps[1:]) for inner in inside), default=0)
+
+
+def _leads_to(key: str, step: str) -> bool:
+    if key.startswith("k:"):
+        return step in [str(value) for value in json.loads(key[2:]).values()]
+    return key == f"f:{step}"
 
 
 def _walk(path: str, old: Any, new: Any) -> Iterator[FieldChange]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in sorted(old.keys() | new.keys()):
-            yield from _walk(_joined(path, key), old.get(key, _ABSENT), new.get(key, _ABSENT))
+            yield from _walk(_joined(path, key), old.get(key), new.get(key))
     elif isinstance(old, list) and isinstance(new, list) and (name := _list_key(old, new)):
         yield from _walk_entries(path, name, old, new)
-    elif old is _ABSENT or new is _ABSENT or old != new:
-        yield FieldChange(path, None if old is _ABSENT else old, None if new is _ABSENT else new)
+    elif not (holds(old, new) and holds(new, old)):  # not "!=": True is no 1
+        yield FieldChange(path, old, new)
 
 
 def _walk_entries(path: str, name: str, old: list[Any], new: list[Any]) -> Iterator[FieldChange]:
     before, after = ({entry[name]: entry for entry in entries} for entries in (old, new))
     for key in dict.fromkeys([*before, *after]):
-        yield from _walk(f"{path}[{key}]", before.get(key, _ABSENT), after.get(key, _ABSENT))
+        yield from _walk(f"{path}[{key}]", before.get(key), after.get(key))
 
 
 def _list_key(old: list[Any], new: list[Any]) -> str:
