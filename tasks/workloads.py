@@ -155,6 +155,16 @@ def save_parent(scene: Scene, more: Iterable[ObjectKey] = ()) -> None:
         raise refused(scene.connection.name, f"write ConfigMap {scene.namespace}/{manifest['metadata']['name']}", answer)
 
 
+def ensure_namespace(connection: Connection, name: str) -> None:
+    """Create a namespace if it is not there; one that is there is left as it is."""
+    kind = Kind("v1", "Namespace", "namespaces", namespaced=False)
+    if read(connection, kind, "", name) is None:
+        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        answer = applied(connection, kind, manifest)
+        if answer.status not in (200, 201):
+            raise refused(connection.name, f"create Namespace {name}", answer)
+
+
 def prune(scene: Scene, keys: Iterable[ObjectKey]) -> tuple[ObjectKey, ...]:
     """Delete members that are named in ``keys`` and return those that were deleted; all others stay.
 
