@@ -18,6 +18,7 @@ import yaml
 from lab import api, processes
 from lab.binaries import Binaries
 from lab.commands import run, wait_until
+from lab.errors import CommandFailed, LabError
 from lab.layout import CONTROL_PLANE, ClusterLayout
 from lab.processes import Life
 
@@ -146,7 +147,7 @@ def _etcd(cluster: ClusterLayout) -> dict[str, str]:
 def _apiserver(cluster: ClusterLayout) -> dict[str, str]:
     pki = cluster.control_plane / "pki"
     return {
-        "advertise-address": cluster.node_address if cluster.real_node else "127.0.0.1",
+        **_advertised(cluster),
         "service-cluster-ip-range": str(cluster.service_range),
         "kubelet-preferred-address-types": "InternalIP",  # else exec and logs look the node's name up in DNS
         "kubelet-client-certificate": str(pki / "admin.crt"),
@@ -159,6 +160,11 @@ def _apiserver(cluster: ClusterLayout) -> dict[str, str]:
     }
 
 
+def _advertised(cluster: ClusterLayout) -> dict[str, str]:
+    """Say what pods reach the API server by; without real pods nobody asks, and loopback may not be told to them."""
+    return {"advertise-address": cluster.node_address} if cluster.real_node else {"endpoint-reconciler-type": "none"}
+
+
 def _create(cluster: ClusterLayout, binaries: Binaries) -> None:
     """Let kwokctl write and start the control plane, and take its processes over."""
     _end_strays(cluster)
@@ -169,7 +175,10 @@ def _create(cluster: ClusterLayout, binaries: Binaries) -> None:
     command: list[str | Path] = ["create", "cluster", "--name", cluster.name, "--config", config]
     # Its kubeconfig is not ours, and never the user's.
     command += ["--kubeconfig", cluster.directory / "kwokctl.kubeconfig", "--wait", "0s"]
-    run(*processes.entering(cluster), binaries["kwokctl"], *command, env=_environment(cluster), timeout=120)
+    try:
+        run(*processes.entering(cluster), binaries["kwokctl"], *command, env=_environment(cluster), timeout=_API_PATIENCE)
+    except CommandFailed as error:
+        raise LabError(f"{cluster.name}: no control plane after {_API_PATIENCE} s. {_last_words(cluster) or error}") from None
     for part in CONTROL_PLANE:
         processes.adopt(cluster, part, _pid(cluster, part) or 0)
     _mark(cluster).touch()
@@ -182,6 +191,13 @@ def _end_strays(cluster: ClusterLayout) -> None:
         if pid and str(cluster.control_plane) in processes.arguments(pid):
             processes.record(cluster, part, pid)
             processes.stop(cluster, part, grace=0)
+
+
+def _last_words(cluster: ClusterLayout) -> str:
+    """Quote the end of the logs of those parts that have ended."""
+    ended = [part for part in CONTROL_PLANE if not processes.arguments(_pid(cluster, part) or 0) and cluster.log(part).exists()]
+    quotes = [(part, cluster.log(part).read_text().strip().splitlines()[-1:]) for part in ended]
+    return "; ".join(f"{part} ended, its log {cluster.log(part)} with: {''.join(last)[:500]}" for part, last in quotes)
 
 
 def _environment(cluster: ClusterLayout) -> dict[str, str]:
