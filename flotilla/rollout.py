@@ -9,7 +9,7 @@ from enum import StrEnum
 from flotilla.differences import FieldChange, differences
 from flotilla.facts import Unknown
 from flotilla.intent import OnUnreachable, Recycle, RenderedObject, WavePolicy
-from flotilla.objects import Manifest, ObjectKey, digest
+from flotilla.objects import Manifest, ObjectKey, canonical, digest
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,10 @@ BLOCKING = (Action.CONFLICT, Action.REFUSED)
 
 @dataclass(frozen=True)
 class PlannedChange:
-    """One line of a plan. ``step`` is empty for deletes; ``key`` None for a cluster that could not be looked at."""
+    """One line of a plan. ``step`` is empty for deletes; ``key`` None for a cluster that could not be looked at.
+
+    ``wanted`` is the digest of what is asked for: a create shows no fields, and a Secret hides its values.
+    """
 
     cluster: str
     step: str
@@ -92,6 +95,7 @@ class PlannedChange:
     action: Action
     fields: tuple[FieldChange, ...] = ()
     message: str = ""
+    wanted: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,15 +107,19 @@ class Plan:
 
     @property
     def hash(self) -> str:
-        """The SHA-256 of what would change: what people approve. Neither order nor what stays as it is counts."""
+        """The SHA-256 of what would change: what people approve.
+
+        Neither order nor what stays as it is counts, nor in which words a cluster failed to answer.
+        """
         told = [
             [
                 one.cluster,
                 one.step,
                 str(one.key),
                 one.action,
-                sorted([f.path, str(f.old), str(f.new)] for f in one.fields),
-                one.message,
+                sorted([f.path, canonical(f.old), canonical(f.new)] for f in one.fields),
+                "" if one.action is Action.UNREACHABLE else one.message,
+                one.wanted,
             ]
             for one in self.changes
             if one.action is not Action.UNCHANGED
@@ -190,7 +198,7 @@ def plan(application: str, looks: Mapping[str, ClusterLook | Unknown]) -> Plan:
 def _planned(cluster: str, seen: Sighting) -> PlannedChange:
     wanted = seen.wanted
     action, fields, message = _verdict_on(seen)
-    return PlannedChange(cluster, wanted.step, wanted.key, action, fields, message)
+    return PlannedChange(cluster, wanted.step, wanted.key, action, fields, message, digest(wanted.item.manifest))
 
 
 def _verdict_on(seen: Sighting) -> tuple[Action, tuple[FieldChange, ...], str]:
