@@ -1,66 +1,81 @@
-"""Follow a run from a terminal: its log lines, and its gates asked where somebody can answer."""
+"""Follow a run from a terminal: its log lines, and its gates, answered here or elsewhere, whoever is quicker."""
 
 from __future__ import annotations
 
+import select
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-import typer
-
 from tasks import orchestrator
 
 EVERY = 0.5  # seconds between looks
 CODES = {"COMPLETED": 0, "FAILED": 1, "CRASHED": 1, "CANCELLED": 3}
-Answering = Callable[[dict[str, Any]], tuple[str, str, str] | None]
-"""Return decision, name and reason for the gate at which a run waits, None to leave it to others."""
+Say = Callable[[str], None]
+Answer = tuple[str, str, str]
+"""Decision, name and reason."""
 
 
-def follow_run(run: str, say: Callable[[str], None], answering: Answering | None = None) -> int:
+def follow_run(run: str, say: Say, beforehand: Answer | None = None) -> int:
     """Return the exit code of a run once it has ended; its log lines go to ``say``.
 
-    Where it waits at a gate the person at the terminal is asked; without a terminal, how to answer is said, and waited for.
+    At a gate ``beforehand`` is the answer, if given; else a line typed at the terminal, or an answer that somebody gives in
+    the UI or by `flotilla approve`, whichever comes first.
     """
-    seen, told = 0, ""
+    told: set[str] = set()
+    gate = ""
     while True:
         state = orchestrator.run_of(run)
-        for record in orchestrator.logs_of(run, seen):
-            say(f"  {record['timestamp'][11:19]} {record['message']}")
-            seen += 1
         kind = state["state_type"]
+        if kind in CODES:
+            time.sleep(2 * EVERY)  # the last lines are on their way
+        _tell_news(run, told, say)
         if kind in CODES:
             say(f"{state['name']}: {state['state']['name']}: {state['state'].get('message') or ''}")
             return CODES[kind]
         key = state["state"]["state_details"].get("pause_key") if kind == "PAUSED" else None
-        if key and key != told:
-            told = key
-            _ask(state, say, answering or _at_the_terminal)
-        time.sleep(EVERY)
+        if key and key != gate:
+            gate = key
+            _invite(state, say)
+        if not (key and _answered(run, say, beforehand)):
+            time.sleep(EVERY)
 
 
-def _ask(state: dict[str, Any], say: Callable[[str], None], answering: Answering) -> None:
-    while True:
-        answer = answering(state)
-        if answer is None:
-            link = orchestrator.ui_link(state["id"])
-            say(f"waits for a person: flotilla approve {state['id']} --as NAME --reason WHY, or {link}")
-            return
-        refusal = orchestrator.answer_gate(state["id"], *answer)
-        if not refusal:
-            return
+def _tell_news(run: str, told: set[str], say: Say) -> None:
+    """Tell the log lines that have not been told; lines of tasks may arrive late, so a few older ones are looked at again."""
+    for record in orchestrator.logs_of(run, max(0, len(told) - 50)):
+        if record["id"] not in told:
+            told.add(record["id"])
+            say(f"  {record['timestamp'][11:19]} {record['message']}")
+
+
+def _invite(state: dict[str, Any], say: Say) -> None:
+    gate = state["state"]["state_details"]["pause_key"].rpartition("-")[0]
+    say(f"{state['name']} waits for a person at {gate}: {orchestrator.ui_link(state['id'])}")
+    say(f"or: flotilla approve {state['id']} --as NAME --reason WHY")
+    if sys.stdin.isatty():
+        say("or type here: approve NAME REASON | reject NAME REASON")
+
+
+def _answered(run: str, say: Say, beforehand: Answer | None) -> bool:
+    """Give an answer, if there is one; True if it was tried."""
+    answer = beforehand or _typed(say)
+    if answer is None:
+        return False
+    refusal = orchestrator.answer_gate(run, *answer)
+    if refusal and orchestrator.run_of(run)["state_type"] == "PAUSED":
         say(f"the answer was not taken: {refusal}")
-        if orchestrator.run_of(state["id"])["state_type"] != "PAUSED":
-            return  # somebody else was quicker
+    time.sleep(EVERY)
+    return True
 
 
-def _at_the_terminal(state: dict[str, Any]) -> tuple[str, str, str] | None:
-    """Ask the person at the terminal; None where there is no terminal, or they leave it to others."""
-    if not sys.stdin.isatty():
+def _typed(say: Say) -> Answer | None:
+    """Return the answer typed at the terminal since the last look; a line that is none is told so."""
+    if not sys.stdin.isatty() or not select.select([sys.stdin], [], [], 0)[0]:
         return None
-    typer.echo(f"{state['name']} waits at {state['state']['state_details']['pause_key'].rpartition('-')[0]}; "
-               f"or answer in the UI: {orchestrator.ui_link(state['id'])}")  # fmt: skip
-    decision = typer.prompt("approve, reject, or leave it to others", default="leave")
-    if decision not in ("approve", "reject"):
-        return None
-    return decision, typer.prompt("your name"), typer.prompt("reason")
+    words = sys.stdin.readline().split(maxsplit=2)
+    if len(words) == 3 and words[0] in ("approve", "reject"):
+        return words[0], words[1], words[2]
+    say("type: approve NAME REASON | reject NAME REASON")
+    return None
