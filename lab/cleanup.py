@@ -28,7 +28,7 @@ def remove(layout: Layout, say: Callable[[str], None]) -> None:
     if _is_linux_root():
         _remove_from_machine(layout)
         say("mounts, networks and control groups removed")
-    _remove_files(layout.directory)
+    remove_files(layout.directory)
     say("files removed")
 
 
@@ -60,7 +60,7 @@ def _remove_from_machine(layout: Layout) -> None:
     cgroups.remove(layout.cgroup)
 
 
-def _remove_files(directory: Path) -> None:
+def remove_files(directory: Path) -> None:
     """Delete the lab's folder, never through a mount, and never a folder that no lab has made."""
     if left := mounts.below(directory):
         raise LabError(f"{directory} is not deleted: {left[0]} is still mounted in it")

@@ -26,14 +26,14 @@ def create(layout: Layout) -> None:
             _create_site(layout, cluster)
         _configure_namespace(layout, cluster)
     _create_routes(layout)
-    for table, chain, rule in _rules(layout):
+    for table, chain, rule in rules(layout):
         if not succeeds("iptables", "-w", "-t", table, "-C", chain, *rule):
             run("iptables", "-w", "-t", table, "-I", chain, *rule)
 
 
 def remove(layout: Layout) -> None:
     """Take it all away again; what is not there is fine."""
-    for table, chain, rule in _rules(layout):
+    for table, chain, rule in rules(layout):
         while succeeds("iptables", "-w", "-t", table, "-D", chain, *rule):
             pass
     for cluster in layout.clusters:
@@ -129,7 +129,7 @@ def _know_neighbour(ip: tuple[str, ...], cluster: ClusterLayout, device: str) ->
     run(*ip, "neigh", "replace", address, "lladdr", mac, "dev", device, "nud", "permanent")
 
 
-def _rules(layout: Layout) -> Iterator[tuple[str, str, list[str]]]:
+def rules(layout: Layout) -> Iterator[tuple[str, str, list[str]]]:
     """List the host's packet rules as (table, chain, rule): the API ports of 127.0.0.1, and peace between the sites."""
     for cluster in layout.clusters:
         target = f"{cluster.node_address}:{cluster.ports.api}"

@@ -23,17 +23,32 @@ def registry() -> Path:
 
 def find(directory: Path) -> int | None:
     """Find the slot that a folder is registered under."""
-    return next((slot for slot, owner in _registered().items() if owner == directory), None)
+    return next((slot for slot, holder in _registered().items() if holder == directory), None)
 
 
-def claim(directory: Path, objection: Callable[[int], str], *, wanted: int | None = None) -> int:
+def owner(slot: int) -> Path | None:
+    """Find the folder that a slot is registered to."""
+    return _registered().get(slot)
+
+
+def reclaim(directory: Path, slot: int) -> int:
+    """Register a folder under the slot that it had before: a reboot empties the register, but not the folder."""
+    with alone_in(registry()):
+        holder = owner(slot) or directory
+        if holder != directory:
+            raise LabError(f"slot {slot} of {directory} has gone to {holder} meanwhile: run `python -m lab down`, then up")
+        (registry() / str(slot)).write_text(str(directory))
+    return slot
+
+
+def claim(directory: Path, objection: Callable[[int], str]) -> int:
     """Register a folder under the first slot that nobody has and nothing speaks against.
 
-    `objection` names what of a slot is in use on this machine, whoever uses it; `wanted` is tried first.
+    `objection` names what of a slot is in use on this machine, whoever uses it.
     """
     with alone_in(registry()):
         taken = _registered()
-        first = preferred_slot(directory) if wanted is None else wanted
+        first = preferred_slot(directory)
         objections = {}
         for slot in ((first + step) % SLOTS for step in range(SLOTS)):
             objections[slot] = f"it belongs to {taken[slot]}" if slot in taken else objection(slot) or _port_in_use(slot)
@@ -46,8 +61,8 @@ def claim(directory: Path, objection: Callable[[int], str], *, wanted: int | Non
 def release(directory: Path, after_last: Callable[[], None]) -> None:
     """Give a folder's slot back, no registration is fine; `after_last` is called when no lab is left on this machine."""
     with alone_in(registry()):
-        for slot, owner in _registered().items():
-            if owner == directory:
+        for slot, holder in _registered().items():
+            if holder == directory:
                 (registry() / str(slot)).unlink()
         if not _registered():
             after_last()

@@ -9,14 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lab import (
-    addons,
     binaries,
-    cgroups,
+    bringup,
     cleanup,
     controlplane,
     images,
     kubeconfig,
-    mountspace,
     network,
     nodes,
     processes,
@@ -25,10 +23,8 @@ from lab import (
     status,
     system,
 )
-from lab.binaries import Binaries
 from lab.errors import LabError
-from lab.layout import CLUSTERS, ClusterLayout, Layout, overlapping
-from lab.settings import Settings
+from lab.layout import CLUSTERS, ClusterLayout, Layout
 from lab.status import LabStatus
 
 Say = Callable[[str], None]
@@ -46,13 +42,13 @@ def up(*, simulated_nodes: int | None = None, real_nodes: bool | None = None, sa
     folder, say = settings.directory(), _with_time(say)
     settings.check_path(folder)
     with slots.alone_in(folder):
-        asked = _asked(folder, simulated_nodes, real_nodes, say)
+        asked = bringup.settle(folder, simulated_nodes, real_nodes, say)
         layout = asked.layout(folder)
         if layout.real_nodes:
             system.ensure_packages(say)
         programs = binaries.ensure(say)
         say(f"lab {folder}, slot {asked.slot}")
-        _bring_up(layout, programs, asked, say)
+        bringup.everything(layout, programs, asked.simulated_nodes, say)
         return status.look(layout, kubeconfig.tools(layout))
 
 
@@ -63,7 +59,10 @@ def down(*, say: Say = silent) -> bool:
     if slot is None:
         return False
     with slots.alone_in(folder):
-        cleanup.remove(Layout(folder, slot), say)
+        if slots.owner(slot) in {None, folder}:
+            cleanup.remove(Layout(folder, slot), say)
+        else:  # since a reboot, which has ended all of this lab but its files
+            cleanup.remove_files(folder)
         slots.release(folder, cleanup.after_last_lab)
     return True
 
@@ -97,11 +96,7 @@ def cut(site: str) -> None:
 
 def heal(site: str) -> None:
     """Give a site's network back."""
-    cluster = _cluster(site)
-    if cluster.real_node:
-        network.heal(cluster)
-    else:
-        processes.unpause(cluster, "kube-apiserver")
+    bringup.connect(_cluster(site))
 
 
 def stop(site: str, part: str | None = None, *, kill: bool = False) -> None:
@@ -117,7 +112,7 @@ def start(site: str, part: str | None = None) -> None:
     """Start one part of a site, or, without a part, all that does not run, and wait until it serves again."""
     cluster, programs = _cluster(site), binaries.ensure(silent)
     if part is None:
-        _start_all(cluster, programs)
+        bringup.site(cluster, _layout(), programs, silent)
     elif nodes.is_node_part(_part(cluster, part)):
         nodes.start(cluster, part, programs)
     else:
@@ -140,110 +135,6 @@ def image(file: Path, name: str | None = None) -> list[str]:
 
 def _wrapped(file: Path, name: str | None) -> Path:
     return images.archive(images.around_program(file, name or f"localhost/{file.name}:lab"), binaries.cache() / "images")
-
-
-def _asked(folder: Path, simulated_nodes: int | None, real_nodes: bool | None, say: Say) -> Settings:
-    """Settle what the lab is to be from what is asked now and what it was before; claim its slot."""
-    before = settings.read(folder)
-    real = _real_nodes(before, real_nodes, say)
-    if simulated_nodes is None:
-        simulated_nodes = before.simulated_nodes if before else int(not real)
-    slot = slots.find(folder)
-    if slot is None:
-        slot = slots.claim(folder, _objection(folder, real), wanted=before.slot if before else None)
-    asked = Settings(slot, real, simulated_nodes)
-    if before and before.slot != slot:
-        raise LabError(
-            f"another lab has taken slot {before.slot} since this one stopped: run `python -m lab down`, then up again"
-        )
-    settings.write(folder, asked)
-    return asked
-
-
-def _real_nodes(before: Settings | None, asked: bool | None, say: Say) -> bool:
-    if before and asked is not None and asked != before.real_nodes:
-        kind = "real" if before.real_nodes else "simulated"
-        raise LabError(f"the lab was brought up with {kind} nodes: run `python -m lab down` before changing that")
-    reason = "" if before and before.real_nodes else system.why_no_real_nodes()
-    if asked and reason:
-        raise LabError(f"real nodes were asked for, but {reason}")
-    real = before.real_nodes if before else asked is not False and not reason
-    if not real:
-        say(system.what_is_left_out(reason or "asked for"))
-    return real
-
-
-def _objection(folder: Path, real_nodes: bool) -> Callable[[int], str]:
-    """Say what on this machine speaks against a slot: leftovers under its names, or routes into its addresses."""
-
-    def objection(slot: int) -> str:
-        if not real_nodes:
-            return ""
-        layout = Layout(folder, slot)
-        if traces := cleanup.traces(layout):
-            return f"{traces[0]} is there"
-        route = overlapping(layout.network, network.routes())
-        return f"this machine has a route to {route}, which overlaps {layout.network}" if route else ""
-
-    return objection
-
-
-def _bring_up(layout: Layout, programs: Binaries, asked: Settings, say: Say) -> None:
-    archives = images.archives(programs, binaries.cache() / "images") if layout.real_nodes else []
-    controlplane.end_strays(layout.clusters)
-    kubeconfig.write(layout, programs)
-    if layout.real_nodes:
-        network.create(layout)
-        _enclose(layout)
-        say("networks and control groups ready")
-    with ThreadPoolExecutor(len(layout.clusters)) as pool:
-        futures = [pool.submit(_ensure_cluster, layout, cluster, programs, archives, asked, say) for cluster in layout.clusters]
-    _raise_all([error for future in futures if (error := future.exception())])
-
-
-def _enclose(layout: Layout) -> None:
-    """Have control groups and mount namespaces; a site whose processes run outside such a namespace stays as it is."""
-    for cluster in layout.clusters:
-        cgroups.create(cluster.cgroup)
-        if not cgroups.members(cluster.cgroup):
-            mountspace.create(cluster)
-
-
-def _raise_all(errors: list[BaseException]) -> None:
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise LabError("; ".join(str(error) for error in errors)) from errors[0]
-
-
-def _ensure_cluster(
-    layout: Layout, cluster: ClusterLayout, programs: Binaries, archives: list[Path], asked: Settings, say: Say
-) -> None:
-    heal(cluster.name)
-    with ThreadPoolExecutor(2) as pool:
-        plane = pool.submit(controlplane.ensure, cluster, programs)
-        runtime = pool.submit(nodes.ensure_runtime, cluster, layout, archives) if cluster.real_node else plane
-    _raise_all([error for future in dict.fromkeys((plane, runtime)) if (error := future.exception())])
-    say(f"{cluster.name}: control plane ready")
-    if cluster.real_node:
-        _ensure_node(cluster, programs, say)
-    addons.scale_simulated(cluster, programs, asked.simulated_nodes)
-
-
-def _ensure_node(cluster: ClusterLayout, programs: Binaries, say: Say) -> None:
-    started = nodes.ensure_agents(cluster, programs)
-    addons.ensure_dns(cluster, programs)
-    nodes.wait_ready(cluster, started)
-    say(f"{cluster.name}: node Ready")
-    addons.wait_dns(cluster)
-    say(f"{cluster.name}: DNS answers")
-
-
-def _start_all(cluster: ClusterLayout, programs: Binaries) -> None:
-    controlplane.ensure(cluster, programs)
-    if cluster.real_node:
-        nodes.ensure_runtime(cluster, _layout(), [])
-        _ensure_node(cluster, programs, silent)
 
 
 def _layout() -> Layout:
