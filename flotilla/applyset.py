@@ -81,15 +81,16 @@ def namespaces_of(parent_object: Manifest) -> tuple[str, ...]:
 def as_member(manifest: Manifest, set_id: str, handling: Handling) -> dict[str, Any]:
     """Return a manifest as it is applied: with the label of its set, the digest of what was asked for, and its fate.
 
-    An object that several applications share belongs to no set.
+    An object that several applications share belongs to no set, and what one of them notes on it the other would contest.
     """
+    if handling.shared:
+        return dict(manifest)
     metadata = dict(manifest["metadata"])
     notes = {**(metadata.get("annotations") or {}), DIGEST: digest(manifest)}
     if handling.recycle is not Recycle.ON_APP_UPDATE or handling.orphan:
         notes[FATE] = f"{handling.recycle},orphan" if handling.orphan else str(handling.recycle)
     metadata["annotations"] = notes
-    if not handling.shared:
-        metadata["labels"] = {**(metadata.get("labels") or {}), PART_OF: set_id}
+    metadata["labels"] = {**(metadata.get("labels") or {}), PART_OF: set_id}
     return {**manifest, "metadata": metadata}
 
 
@@ -98,6 +99,11 @@ def fate_of(live: Manifest) -> tuple[Recycle, bool]:
     text = (live["metadata"].get("annotations") or {}).get(FATE, "")
     strategy, _, orphan = text.partition(",")
     return (Recycle(strategy) if strategy else Recycle.ON_APP_UPDATE), orphan == "orphan"
+
+
+def is_marked(live: Manifest, set_id: str, handling: Handling) -> bool:
+    """Tell whether a live object is in the set and carries the fate that it is to have."""
+    return not handling.shared and set_of(live) == set_id and fate_of(live) == (handling.recycle, handling.orphan)
 
 
 def set_of(live: Manifest) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flotilla.applyset import DIGEST, FATE
+from flotilla.applyset import DIGEST
 from flotilla.objects import Manifest
 
 _BOOKKEEPING = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
@@ -41,7 +41,7 @@ def differences(old: Manifest, new: Manifest) -> tuple[FieldChange, ...]:
 def comparable(manifest: Manifest) -> dict[str, Any]:
     """Return an object as it was asked for: no status, no bookkeeping, no digest of ours."""
     metadata = {key: value for key, value in manifest["metadata"].items() if key not in _BOOKKEEPING}
-    annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if key not in (DIGEST, FATE)}
+    annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if key != DIGEST}
     if annotations:
         metadata["annotations"] = annotations
     else:
@@ -76,6 +76,21 @@ def tolerated(manifest: Manifest, live: Manifest, paths: Iterable[str]) -> Manif
 def steps_of(path: str) -> tuple[str, ...]:
     """Return the steps of a path: ``spec.containers[web].image``, ``metadata.labels[app.io/name]``, ``a["b.c"]``."""
     return tuple(inner.strip("\"'") if inner else name for inner, name in _STEP.findall(path))
+
+
+def changes_at(live: Any, wanted: Any, path: str) -> bool:
+    """Tell whether a field is wanted otherwise than it is."""
+    try:
+        for step in steps_of(path):
+            wanted = wanted[_place(wanted, step)]
+    except (KeyError, IndexError, TypeError):
+        return False
+    try:
+        for step in steps_of(path):
+            live = live[_place(live, step)]
+    except (KeyError, IndexError, TypeError):
+        return True
+    return not holds(live, wanted)
 
 
 def _copy_value(target: Any, source: Any, steps: Sequence[str]) -> None:

@@ -27,6 +27,7 @@ Also = Annotated[list[str] | None, typer.Option("--also", help="One more file, w
 AsJson = Annotated[bool, typer.Option("--json", help="For other programs.")]
 Follow = Annotated[bool, typer.Option("--follow/--detach", help="Stay until the run ends, and ask at its gates.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Agree at every gate (approve=auto), where the fleet file allows it.")]
+Force = Annotated[bool, typer.Option("--force", help="Take over fields that others own; else they are conflicts.")]
 DEFAULT_FLEET = "deployments/fleet.yaml"
 
 
@@ -86,6 +87,7 @@ def rollout(
     also: Also = None,
     dry_run: Annotated[bool, typer.Option(help="Show the plan and stop.")] = False,
     yes: Yes = False,
+    force: Force = False,
     follow: Follow = True,
 ) -> None:
     """Roll APPLICATION (a file) out over the fleet, through the Prefect server."""
@@ -96,6 +98,7 @@ def rollout(
         "also": also,
         "dry_run": dry_run,
         "approve": "auto" if yes else "ask",
+        "force": force,
     }
     _run("rollout/rollout", parameters, follow)
 
@@ -108,11 +111,12 @@ def rollback(
     fleet: FleetFile = DEFAULT_FLEET,
     dry_run: Annotated[bool, typer.Option(help="Show the plan and stop.")] = False,
     yes: Yes = False,
+    force: Force = False,
     follow: Follow = True,
 ) -> None:
     """Take APPLICATION (its name) back to a kept revision in every cluster."""
     parameters: dict[str, Any] = {"application": application, "namespace": namespace, "to": to, "fleet": fleet}
-    _run("rollback/rollback", {**parameters, "dry_run": dry_run, "approve": "auto" if yes else "ask"}, follow)
+    _run("rollback/rollback", {**parameters, "dry_run": dry_run, "approve": "auto" if yes else "ask", "force": force}, follow)
 
 
 @app.command()

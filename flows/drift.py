@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from flotilla.drift import drift_in, newest_good
 from flotilla.errors import FlotillaError
 from flotilla.fleet import Drift, Fleet
 from flotilla.revisions import Revision, RevisionState, last_good
 from flows.check import read_fleet
-from flows.journey import Journey, now, run_id, say, show, table, warn
+from flows.journey import Journey, now, run_id, say, show, table, told, warn
 from flows.waves import Board, bring_to, prepare, steps_to
 from tasks.clusters import connect
 from tasks.fanout import side_by_side
 from tasks.leases import LeaseRef, holder_of
 from tasks.revisions import all_revisions, save_revision
-from tasks.workloads import look_at, scene_of
+from tasks.workloads import look_at
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class DriftReport:
 
 
 @flow(name="drift", flow_run_name="drift", persist_result=False)
-def drift(fleet: str = "deployments/fleet.yaml", correct: Drift | None = None) -> DriftReport:
+@told
+def drift(fleet: str = "deployments/fleet.yaml", correct: Drift | None = None) -> State[Any]:
     """Compare what was rolled out with what is, in every cluster.
 
     Args:
@@ -51,12 +55,13 @@ def drift(fleet: str = "deployments/fleet.yaml", correct: Drift | None = None) -
     rows = [row for report in reports for row in report.rows]
     show("drift", f"{len(rows)} differences", f"## Drift, {now()}\n\n{table(rows)}\n\nunreachable: {', '.join(away) or 'none'}")
     say("%d differences in %d applications; unreachable: %s", len(rows), len(reports), ", ".join(away) or "none")
-    return DriftReport(
+    report = DriftReport(
         differences=len(rows),
         corrected=tuple(name for report in reports for name in report.corrected),
         brought_along=tuple(name for report in reports for name in report.brought_along),
         unreachable=tuple(away),
     )
+    return Completed(message=f"{len(rows)} differences; unreachable: {', '.join(away) or 'none'}", data=report)
 
 
 class _Look:
@@ -70,7 +75,8 @@ class _Look:
 
 def _look(fleet: Fleet, newest: Revision, held: dict[str, tuple[Revision, ...]], mode: Drift) -> _Look:
     """Look at one application in every cluster that can be reached; one that is being rolled out is left alone."""
-    found, journey = _Look(), Journey(fleet, newest.intent)
+    found = _Look()
+    journey = Journey(fleet, newest.intent, force=mode is Drift.CORRECT)
     ref = LeaseRef(newest.intent.name, newest.intent.namespace)
     for cluster in [name for name in newest.intent.clusters if name in held]:
         connection = journey.connection(cluster)
@@ -82,7 +88,7 @@ def _look(fleet: Fleet, newest: Revision, held: dict[str, tuple[Revision, ...]],
         if own is None or own.number < newest.number:
             _bring_along(found, journey, newest, cluster)
             continue
-        rows = drift_in(newest.intent.name, look_at(connection, newest.intent))
+        rows = drift_in(newest.intent.name, look_at(connection, newest.intent, force=True))
         found.rows += [one.row() for one in rows]
         if rows and mode is Drift.CORRECT:
             _bring_along(found, journey, newest, cluster, corrects=True)
@@ -112,8 +118,7 @@ class _Errand:
 def bring(errand: _Errand, cluster: str) -> bool:
     """Bring one cluster to a revision and prove it; return whether it is healthy there."""
     journey, revision = errand.journey, errand.revision
-    connection = journey.connection(cluster)
-    scene = scene_of(connection, revision.intent)
+    scene = journey.scene(cluster)
     prepare(scene)
     board = Board(revision.intent.name, "brought along", [cluster])
     for step in steps_to(revision.intent, cluster):

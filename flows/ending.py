@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
+from prefect.states import Cancelled, Completed, Failed
 
-from flotilla.errors import FlotillaError, Permanent, Refused
+from flotilla.errors import FlotillaError, Refused
 from flotilla.report import ClusterReport, End, Report, ending_of
 from flotilla.revisions import RevisionState, superfluous
 from flotilla.rollout import Action, Plan
@@ -17,7 +17,7 @@ from flows.journey import say, show, table, warn
 from flows.wayback import go_back
 from tasks.fanout import side_by_side
 from tasks.revisions import discard_revision, revisions_of, save_revision
-from tasks.workloads import prune, save_parent, scene_of
+from tasks.workloads import prune, save_parent
 
 if TYPE_CHECKING:
     from flows.rollout import Walk
@@ -35,14 +35,14 @@ def concluded(walk: Walk) -> Report:
     return _good(walk)
 
 
-def published(report: Report) -> State[Report]:
-    """Publish a report and return the flow's final state; raises where the rollout did not come to a good end."""
+def published(report: Report) -> State[Any]:
+    """Publish a report and return the flow's final state: Completed (or Partial), RolledBack, Rejected, Failed."""
     say("%s", report.sentence())
     show(f"report-{report.application}", report.sentence(), f"## {report.sentence()}\n\n{table(report.rows())}")
     if report.end is End.REJECTED:
-        raise Refused(report.sentence())
+        return Cancelled(name="Rejected", message=report.sentence())
     if report.end in (End.ROLLED_BACK, End.FAILED):
-        raise Permanent(report.sentence())
+        return Failed(name="RolledBack" if report.end is End.ROLLED_BACK else "Failed", message=report.sentence())
     return Completed(name="Partial" if report.end is End.PARTIAL else None, message=report.sentence(), data=report)
 
 
@@ -70,7 +70,7 @@ def _prune(walk: Walk) -> None:
     for cluster in dict.fromkeys(one.cluster for one in planned.changes):
         if cluster in walk.unreachable:
             continue
-        scene = scene_of(walk.journey.connection(cluster), walk.journey.intent)
+        scene = walk.journey.scene(cluster)
         gone = prune(scene, [one.key for one in planned.changes if one.cluster == cluster and one.key is not None])
         save_parent(scene)
         say("%s: deleted %s", cluster, ", ".join(str(key) for key in gone) or "nothing")

@@ -33,7 +33,7 @@ def follow_run(run: str, say: Say, beforehand: Answer | None = None) -> int:
         _tell_news(run, told, say)
         if kind in CODES:
             say(f"{state['name']}: {state['state']['name']}: {state['state'].get('message') or ''}")
-            return CODES[kind]
+            return 2 if state["state"]["name"] == "BadInput" else CODES[kind]
         key = state["state"]["state_details"].get("pause_key") if kind == "PAUSED" else None
         if key and key != gate:
             gate = key

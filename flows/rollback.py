@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -17,7 +17,7 @@ from flotilla.rollout import Plan
 from flows.check import read_fleet
 from flows.ending import published
 from flows.gates import Question, approval_for
-from flows.journey import Journey, now, plan_text, run_id, say, show_plan, warn
+from flows.journey import Journey, now, plan_text, refuse_blocked, run_id, say, show_plan, told, warn
 from flows.locks import only_one
 from flows.waves import Board
 from flows.wayback import Way, bring_all
@@ -26,6 +26,7 @@ from tasks.revisions import save_revision
 
 
 @flow(name="rollback", flow_run_name="rollback-{application}-to-{to}", persist_result=False)
+@told
 def rollback(
     application: str,
     namespace: str = "default",
@@ -33,7 +34,8 @@ def rollback(
     fleet: str = "deployments/fleet.yaml",
     dry_run: bool = False,
     approve: Literal["ask", "auto"] = "ask",
-) -> State[Report]:
+    force: bool = False,
+) -> State[Any]:
     """Take an application back to a kept revision in every cluster that it names.
 
     Args:
@@ -42,6 +44,7 @@ def rollback(
         to: number of the revision; without it the last good one before the newest.
         fleet: file of the fleet.
         dry_run: show the plan and stop.
+        force: take over fields that others own; without it they are conflicts, and nothing is changed.
         approve: "ask" has a person agree to the plan; "auto" agrees, where the fleet file allows it.
 
     """
@@ -50,11 +53,12 @@ def rollback(
         raise InvalidInput([Problem("parameters", "approve", approve, f"ask: approvals.allowAuto is false in {fleet}")])
     known = _known(clusters, application, namespace)
     target = chosen(known, application, namespace, to)
-    journey = Journey(clusters, target.intent)
+    journey = Journey(clusters, target.intent, force=force)
     plan = journey.plan()
     show_plan(plan, f"Plan to go back to revision {target.number}")
     if dry_run:
         return Completed(message=plan.summary(), data=Report(application, target.number, End.PLANNED, plan.hash))
+    refuse_blocked(plan)
     with only_one(journey, clusters.approvals.timeout):
         approval = _agreed(journey, plan, target, approve)
         return published(_gone_back(journey, plan, _as_new(known, target, approval)))

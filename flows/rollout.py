@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from flotilla.errors import FlotillaError, InvalidInput, Permanent, Problem, Refused
+from flotilla.errors import FlotillaError, InvalidInput, Problem, Refused
 from flotilla.fleet import Fleet
 from flotilla.intent import Step, StepKind
 from flotilla.report import End, Report
@@ -21,7 +21,7 @@ from flotilla.workflow import Outcome, Phase, ready, values_of
 from flows.check import read_fleet
 from flows.ending import concluded, published
 from flows.gates import Question, approval_for
-from flows.journey import Journey, now, plan_text, say, show_plan, warn
+from flows.journey import Journey, now, plan_text, refuse_blocked, say, show_plan, told, warn
 from flows.locks import only_one
 from flows.steps import carry_out_step
 from tasks.fanout import side_by_side
@@ -44,6 +44,7 @@ def _run_name() -> str:
 
 
 @flow(name="rollout", flow_run_name=_run_name, task_runner=_side_by_side(), persist_result=False)
+@told
 def rollout(
     application: str,
     fleet: str = "deployments/fleet.yaml",
@@ -51,7 +52,8 @@ def rollout(
     also: list[str] | None = None,
     dry_run: bool = False,
     approve: Approve = "ask",
-) -> State[Report]:
+    force: bool = False,
+) -> State[Any]:
     """Roll one Application out over the fleet, in the waves that its workflow names.
 
     Args:
@@ -60,10 +62,12 @@ def rollout(
         images: component name -> image, instead of the one in the file.
         also: more files, with the Policies and Workflows that the Application refers to.
         dry_run: show the plan and stop.
+        force: take over fields that others own; without it they are conflicts, and nothing is changed.
         approve: "ask" stops at every gate for a person; "auto" agrees to all of them, where the fleet file allows it.
 
     """
-    journey = Journey(read_fleet(fleet), load_application([application, *(also or [])], read_fleet(fleet), images))
+    clusters = read_fleet(fleet)
+    journey = Journey(clusters, load_application([application, *(also or [])], clusters, images), force=force)
     _refuse_auto_where_forbidden(journey.fleet, approve, fleet)
     say("%s for %s: %s", application, ", ".join(journey.intent.clusters) or "no cluster", "dry run" if dry_run else approve)
     for warning in journey.intent.warnings:
@@ -72,12 +76,12 @@ def rollout(
     show_plan(plan)
     if dry_run:
         return Completed(message=plan.summary(), data=Report(plan.application, 0, End.PLANNED, plan.hash))
-    _refuse_blocked(plan)
+    refuse_blocked(plan)
     with only_one(journey, journey.fleet.approvals.timeout) as waited:
         if waited:
             plan = journey.plan()
             show_plan(plan, "Plan after waiting in line")
-            _refuse_blocked(plan)
+            refuse_blocked(plan)
         return published(Walk(journey, approve, plan).to_the_end())
 
 
@@ -184,10 +188,3 @@ class Walk:
 def _refuse_auto_where_forbidden(fleet: Fleet, approve: Approve, file: str) -> None:
     if approve == "auto" and not fleet.approvals.allow_auto:
         raise InvalidInput([Problem("parameters", "approve", approve, f"ask: approvals.allowAuto is false in {file}")])
-
-
-def _refuse_blocked(plan: Plan) -> None:
-    """Stop before anything is changed where a cluster would not take what is planned."""
-    if plan.blocked:
-        told = "\n".join(f"{one.cluster}: {one.key}: {one.action}: {one.message}" for one in plan.blocked)
-        raise Permanent(f"{plan.application}: nothing was changed, {len(plan.blocked)} objects would not be taken:\n{told}")

@@ -19,7 +19,7 @@ from flows.journey import Journey, is_transient, say, show, table
 from tasks.clusters import Connection
 from tasks.observe import HealthReport, stay_healthy, wait_until_healthy
 from tasks.revisions import revisions_of, save_revision
-from tasks.workloads import GROUND, Scene, apply_step, save_parent, scene_of
+from tasks.workloads import GROUND, Scene, apply_step, save_parent
 
 BACK_OFF: list[float] = [2, 8]  # seconds, after the API client's own attempts; beyond that a cluster counts as unreachable
 
@@ -84,7 +84,7 @@ def deliver(wave: Wave, cluster: str) -> ClusterEnding:
     What is written first is the revision, so that whoever comes after knows what was under way.
     """
     connection, step = wave.journey.connection(cluster), wave.step
-    scene = scene_of(connection, wave.journey.intent)
+    scene = wave.journey.scene(cluster)
     prepare(scene)
     own = replace(wave.revision, state=RevisionState.ROLLING_OUT, steps=_steps_done(connection, wave.revision))
     save_revision(connection, own)

@@ -15,7 +15,7 @@ from flotilla.rollout import way_back
 from flows.journey import Journey, is_transient, say
 from flows.waves import BACK_OFF, Board, bring_to, prepare, steps_to
 from tasks.revisions import revisions_of, save_revision
-from tasks.workloads import prune, scene_of, strays_in
+from tasks.workloads import prune, strays_in
 
 
 class Way:
@@ -89,7 +89,7 @@ def _last_good_before(way: Way, cluster: str) -> Revision | None:
 
 def _return_to(way: Way, good: Revision, cluster: str) -> ClusterReport:
     """Apply what a revision wanted in one cluster, prove it healthy, and prune what it does not know."""
-    scene = scene_of(way.journey.connection(cluster), good.intent)
+    scene = way.journey.scene(cluster, good.intent)
     prepare(scene)
     for step in steps_to(good.intent, cluster):
         report = bring_to(scene, step, way.board)

@@ -105,8 +105,8 @@ def refused(cluster: str, what: str, answer: Answer) -> Transient | Permanent:
     """
     hint = {
         401: "; the credentials are not valid (any more): renew them in the kubeconfig",
-        403: "; give the account this right, see `flotilla check`",
-    }.get(answer.status, "")
+        403: "; give the account this right, see `flotilla check`" if " cannot " in answer.message else "",
+    }.get(answer.status, "")  # admission refuses with 403 too, and no right would help there
     text = f"{cluster}: could not {what}: {answer.message} (HTTP {answer.status}){hint}"
     return Transient(text) if is_retriable(answer) else Permanent(text)
 

@@ -14,9 +14,9 @@ from tasks.revisions import revisions_of
 from tasks.workloads import look_at
 
 
-def plan_rollout(fleet: Fleet, intent: Intent) -> Plan:
-    """Return what rolling an intent out would do now; nothing is changed."""
-    looks = side_by_side(intent.clusters, lambda name: look_at(connect(fleet.cluster(name)), intent))
+def plan_rollout(fleet: Fleet, intent: Intent, *, force: bool = False) -> Plan:
+    """Return what rolling an intent out would do now; nothing is changed. With ``force`` others' fields are taken over."""
+    looks = side_by_side(intent.clusters, lambda name: look_at(connect(fleet.cluster(name)), intent, force=force))
     seen = {name: Unknown(name, str(look)) if isinstance(look, FlotillaError) else look for name, look in looks.items()}
     return plan(intent.name, seen)
 

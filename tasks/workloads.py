@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,17 +11,18 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from flotilla import applyset
-from flotilla.differences import comparable, holds, tolerated
-from flotilla.errors import FlotillaError, Permanent
+from flotilla.differences import changes_at, comparable, holds, tolerated
+from flotilla.errors import FlotillaError, Permanent, Transient
 from flotilla.facts import Unknown
 from flotilla.intent import Delivery, Intent, Recycle, RenderedObject
 from flotilla.objects import Manifest, ObjectKey, digest, group_of, key_of
 from flotilla.rollout import Action, ClusterLook, Conflict, Sighting, Stray, Wanted
-from tasks.clusters import Answer, Connection, refused
+from tasks.clusters import Answer, Connection, is_retriable, refused
 from tasks.objects import MANAGER, Kind, applied, conflicts_in, deleted, kind_of, kind_of_group, listed, read, unserved
 
 WORKERS = 8  # requests under way per cluster; more were not faster (the API server is the limit)
 GONE_WITHIN = 60.0  # seconds that an object may take to go before it is created again
+RECREATED = "deleted and created again: a field cannot be changed in place"
 GROUND = -1
 """The stage of the namespaces that an application needs: before everything else."""
 
@@ -36,6 +39,8 @@ class Scene:
     kinds: Mapping[ObjectKey, Kind]
     missing: frozenset[str] = field(default=frozenset())
     """Namespaces that are not there yet and are part of what is wanted."""
+    force: bool = False
+    """Take fields over that other managers own."""
 
     @property
     def set_id(self) -> str:
@@ -51,13 +56,13 @@ class Applied:
     action: Action
 
 
-def look_at(connection: Connection, intent: Intent) -> ClusterLook | Unknown:
+def look_at(connection: Connection, intent: Intent, *, force: bool = False) -> ClusterLook | Unknown:
     """Return what one cluster holds of an application and what applying it would change there; nothing is changed.
 
     Each object is tried by a server-side dry run, but for those that provably are as wanted: see ``is_as_wanted``.
     """
     try:
-        scene = scene_of(connection, intent)
+        scene = scene_of(connection, intent, force=force)
         with ThreadPoolExecutor(WORKERS) as pool:
             sightings = tuple(pool.map(lambda wanted: _sighted(scene, wanted), scene.wanted))
     except FlotillaError as error:
@@ -65,8 +70,11 @@ def look_at(connection: Connection, intent: Intent) -> ClusterLook | Unknown:
     return ClusterLook(connection.name, sightings, strays_in(scene))
 
 
-def scene_of(connection: Connection, intent: Intent) -> Scene:
-    """Return an application's objects as one cluster is to have them, and those of its set that it has."""
+def scene_of(connection: Connection, intent: Intent, *, force: bool = False) -> Scene:
+    """Return an application's objects as one cluster is to have them, and those of its set that it has.
+
+    With ``force`` fields that other managers own are taken over; without it they are conflicts.
+    """
     deliveries = [(step, delivery) for step, delivery in intent.steps_and_deliveries if delivery.cluster == connection.name]
     definitions = _definitions(delivery for _, delivery in deliveries)
     wanted: list[Wanted] = []
@@ -81,7 +89,7 @@ def scene_of(connection: Connection, intent: Intent) -> Scene:
                     kinds[one.key] = kind
     ground, missing = _ground(connection, intent, wanted)
     members = members_of(connection, intent.name, intent.namespace, kinds.values())
-    return Scene(connection, intent.name, intent.namespace, (*ground, *wanted), members, kinds, missing)
+    return Scene(connection, intent.name, intent.namespace, (*ground, *wanted), members, kinds, missing, force)
 
 
 def members_of(
@@ -123,20 +131,27 @@ def is_as_wanted(live: Manifest, manifest: Manifest) -> bool:
     return notes.get(applyset.DIGEST) == digest(manifest) and holds(live, comparable(manifest))
 
 
-def apply_step(scene: Scene, step: str, stage: int, *, force: bool = False) -> tuple[Applied, ...]:
+def _stays(scene: Scene, wanted: Wanted) -> bool:
+    """Tell whether a wanted object need not be touched: it is as wanted, and is marked as its policies have it."""
+    live, item = scene.members.get(wanted.key), wanted.item
+    return live is not None and applyset.is_marked(live, scene.set_id, item.handling) and is_as_wanted(live, item.manifest)
+
+
+def apply_step(scene: Scene, step: str, stage: int) -> tuple[Applied, ...]:
     """Apply what a step wants in one of its stages, kinds in their order, objects of one rank side by side.
 
     May be repeated: what is as wanted is left alone. Raises Permanent with every object that was refused, after all others
-    of its rank have been applied; Transient where the API server does not answer.
+    of its rank have been applied; Transient where the API server does not answer, and then no more objects are tried.
     """
+    lost = threading.Event()
     now = [one for one in scene.wanted if one.step == step and one.stage == stage and not one.item.handling.read_only]
     done: list[Applied] = []
     for _, group in groupby(sorted(now, key=_rank), key=_rank):
         with ThreadPoolExecutor(WORKERS) as pool:
-            results = list(pool.map(lambda one: _outcome(scene, one, force), group))
+            results = list(pool.map(lambda one: _outcome(scene, one, lost), group))
         failures = [result for result in results if isinstance(result, FlotillaError)]
         if failures:
-            raise failures[0] if len(failures) == 1 else type(failures[0])("\n".join(str(error) for error in failures))
+            raise _joined(failures)
         done += [result for result in results if isinstance(result, Applied)]
     return tuple(done)
 
@@ -254,7 +269,7 @@ def _sighted(scene: Scene, wanted: Wanted) -> Sighting:
     live = scene.members.get(wanted.key)
     if wanted.item.handling.read_only:
         return Sighting(wanted, live=live or read(scene.connection, kind, wanted.key.namespace, wanted.key.name))
-    if live is not None and is_as_wanted(live, wanted.item.manifest):
+    if live is not None and _stays(scene, wanted):
         return Sighting(wanted, live=live, merged=live)
     return _tried(scene, wanted, kind, live)
 
@@ -271,7 +286,8 @@ def _tried(scene: Scene, wanted: Wanted, kind: Kind, live: Manifest | None) -> S
     if foreign := _foreign(scene, wanted, live):
         return Sighting(wanted, live=live, conflicts=(foreign,))
     if answer.status == 200:
-        return Sighting(wanted, live=live, merged=answer.body)
+        note = RECREATED if live is not None and _asks_for_recreation(scene, wanted, live) else ""
+        return Sighting(wanted, live=live, merged=_outside(answer.body) if _leaves(scene, wanted) else answer.body, note=note)
     if answer.status == 409 and (conflicts := conflicts_in(answer)):
         return Sighting(wanted, live=live, conflicts=conflicts)
     return _untried(scene, wanted, live, answer)
@@ -283,10 +299,10 @@ def _untried(scene: Scene, wanted: Wanted, live: Manifest | None, answer: Answer
         inside = wanted.key.namespace in scene.missing
         if inside or kind_of(scene.connection, wanted.item.manifest["apiVersion"], wanted.key.kind) is None:
             return Sighting(wanted, note="not tried: its namespace or definition is created first")
-    if answer.status == 422 and wanted.item.handling.replace and live is not None:
+    if live is not None and _may_be_recreated(scene, wanted, live, answer):
         merged = {**live, **{key: value for key, value in wanted.item.manifest.items() if key != "metadata"}}
-        return Sighting(wanted, live=live, merged=merged, note="deleted and created again: a field cannot be changed")
-    if answer.status in (500, 502, 503, 504) and "field not declared" not in answer.message:
+        return Sighting(wanted, live=live, merged=merged, note=RECREATED)
+    if is_retriable(answer):
         raise refused(scene.connection.name, f"try {wanted.key}", answer)
     return Sighting(wanted, live=live, refusal=answer.message)
 
@@ -312,29 +328,40 @@ def _as_applied(scene: Scene, wanted: Wanted, live: Manifest | None) -> Manifest
     return None if "*" in handling.apply_once else tolerated(manifest, live, handling.apply_once)
 
 
-def _apply(
-    scene: Scene, wanted: Wanted, kind: Kind, manifest: Manifest, *, dry_run: bool = False, force: bool = False
-) -> Answer:
+def _apply(scene: Scene, wanted: Wanted, kind: Kind, manifest: Manifest, *, dry_run: bool = False) -> Answer:
     handling = wanted.item.handling
     manager = f"{MANAGER}-{scene.namespace}-{scene.application}"[:128] if handling.shared else MANAGER
-    forced = force or handling.take_over
+    forced = scene.force or handling.take_over or _leaves(scene, wanted)
     return applied(scene.connection, kind, manifest, dry_run=dry_run, force=forced, manager=manager)
 
 
-def _outcome(scene: Scene, wanted: Wanted, force: bool) -> Applied | FlotillaError:
-    """Apply one object; the error is returned, so that one refusal does not hide another."""
+def _outcome(scene: Scene, wanted: Wanted, lost: threading.Event) -> Applied | FlotillaError | None:
+    """Apply one object; the error is returned, so that one refusal does not hide another. None: ``lost``, not tried."""
+    if lost.is_set():
+        return None
     try:
-        return _put(scene, wanted, force)
+        return _put(scene, wanted)
+    except Transient as error:
+        lost.set()
+        return error
     except FlotillaError as error:
         return error
 
 
-def _put(scene: Scene, wanted: Wanted, force: bool) -> Applied:
+def _joined(failures: Sequence[FlotillaError]) -> FlotillaError:
+    """Return one error for several: one that is retried only if each of them may pass by itself."""
+    if len(failures) == 1:
+        return failures[0]
+    kind = Transient if all(isinstance(error, Transient) for error in failures) else Permanent
+    return kind("\n".join(str(error) for error in failures))
+
+
+def _put(scene: Scene, wanted: Wanted) -> Applied:
     kind = scene.kinds.get(wanted.key) or kind_of(scene.connection, wanted.item.manifest["apiVersion"], wanted.key.kind)
     if kind is None:
         raise unserved(scene.connection, wanted.item.manifest["apiVersion"], wanted.key.kind)
     live = scene.members.get(wanted.key)
-    if live is not None and is_as_wanted(live, wanted.item.manifest):
+    if live is not None and _stays(scene, wanted):
         return Applied(wanted.key, Action.UNCHANGED)
     if live is None and wanted.stage != GROUND:
         live = read(scene.connection, kind, wanted.key.namespace, wanted.key.name)
@@ -345,15 +372,77 @@ def _put(scene: Scene, wanted: Wanted, force: bool) -> Applied:
     manifest = wanted.item.manifest if wanted.stage == GROUND else _as_applied(scene, wanted, live)
     if manifest is None:
         return Applied(wanted.key, Action.UNCHANGED)
-    answer = _apply(scene, wanted, kind, manifest, force=force)
-    if answer.status == 422 and wanted.item.handling.replace and live is not None:
-        answer = _recreated(scene, wanted, kind, manifest, live)
+    answer = _written(scene, wanted, kind, manifest, live)
     if answer.status not in (200, 201):
         raise _refusal(scene, wanted, answer)
+    if _leaves(scene, wanted):
+        _give_up(scene, wanted, kind)
     if answer.status == 201 or live is None:
         return Applied(wanted.key, Action.CREATE)
     same = live["metadata"].get("resourceVersion") == answer.body["metadata"].get("resourceVersion")
     return Applied(wanted.key, Action.UNCHANGED if same else Action.CHANGE)
+
+
+def _leaves(scene: Scene, wanted: Wanted) -> bool:
+    """Tell whether an object of the set is to be shared from now on."""
+    return wanted.item.handling.shared and wanted.key in scene.members
+
+
+def _outside(merged: Manifest) -> Manifest:
+    """Return an object without the label of its set."""
+    metadata = dict(merged["metadata"])
+    metadata["labels"] = {key: value for key, value in (metadata.get("labels") or {}).items() if key != applyset.PART_OF}
+    return {**merged, "metadata": metadata}
+
+
+def _give_up(scene: Scene, wanted: Wanted, kind: Kind) -> None:
+    """Take an object that is shared by now out of the set: own nothing of it any more but as one of those who share it."""
+    metadata = {
+        key: wanted.item.manifest["metadata"][key] for key in ("name", "namespace") if wanted.key.namespace or key == "name"
+    }
+    bare = {"apiVersion": wanted.item.manifest["apiVersion"], "kind": wanted.key.kind, "metadata": metadata}
+    answer = applied(scene.connection, kind, bare)
+    if answer.status not in (200, 201):
+        raise refused(scene.connection.name, f"share {wanted.key}", answer)
+
+
+def _written(scene: Scene, wanted: Wanted, kind: Kind, manifest: Manifest, live: Manifest | None) -> Answer:
+    """Apply a manifest; delete the object and create it anew where its policy says so and that would succeed."""
+    if live is not None and _asks_for_recreation(scene, wanted, live):
+        tried = _tried_anew(scene, wanted, kind)
+        return _recreated(scene, wanted, kind, manifest, live) if tried.status == 201 else tried
+    answer = _apply(scene, wanted, kind, manifest)
+    if live is not None and _may_be_recreated(scene, wanted, live, answer):
+        return _recreated(scene, wanted, kind, manifest, live)
+    return answer
+
+
+def _is_ours(scene: Scene, wanted: Wanted, live: Manifest) -> bool:
+    return applyset.set_of(live) == scene.set_id or wanted.item.handling.take_over
+
+
+def _asks_for_recreation(scene: Scene, wanted: Wanted, live: Manifest) -> bool:
+    """Tell whether a field changes whose change alone is reason enough to create an object anew."""
+    paths, manifest = wanted.item.handling.recreate_fields, wanted.item.manifest
+    return _is_ours(scene, wanted, live) and any(changes_at(live, manifest, path) for path in paths)
+
+
+def _may_be_recreated(scene: Scene, wanted: Wanted, live: Manifest, answer: Answer) -> bool:
+    """Tell whether deleting and creating again is allowed and would help, where a change was refused as invalid."""
+    kind = scene.kinds.get(wanted.key)
+    if kind is None or answer.status != 422 or not wanted.item.handling.replace or not _is_ours(scene, wanted, live):
+        return False
+    return _tried_anew(scene, wanted, kind).status == 201
+
+
+def _tried_anew(scene: Scene, wanted: Wanted, kind: Kind) -> Answer:
+    """Return the answer to creating an object under another name, as a dry run.
+
+    What is invalid in itself could not be created again either, and is not to be deleted for it.
+    """
+    name = f"{wanted.key.name[:50].rstrip('-.')}-{secrets.token_hex(4)}"
+    manifest = {**wanted.item.manifest, "metadata": {**wanted.item.manifest["metadata"], "name": name}}
+    return applied(scene.connection, kind, manifest, dry_run=True)
 
 
 def _recreated(scene: Scene, wanted: Wanted, kind: Kind, manifest: Manifest, live: Manifest) -> Answer:
