@@ -90,11 +90,21 @@ def _write_configuration(cluster: ClusterLayout, layout: Layout) -> None:
     here = cluster.directory
     for folder in (here / "cni", here / "kubelet", here / "containerd"):
         folder.mkdir(parents=True, exist_ok=True)
-    (here / "containerd.toml").write_text(containerd(cluster, _snapshotter(here), _cni_folder()))
-    (here / "cni" / "10-flat.conflist").write_text(json.dumps(pod_network(cluster), indent=2))
-    (here / "kubelet.yaml").write_text(json.dumps(kubelet(cluster), indent=2))
-    (here / "kube-proxy.yaml").write_text(json.dumps(kube_proxy(cluster, layout), indent=2))
-    (here / "kubeconfig").write_text(json.dumps(kubeconfig(cluster), indent=2))
+    files: dict[str, str | dict[str, Any]] = {
+        "containerd.toml": containerd(cluster, _snapshotter(here), _cni_folder()),
+        "cni/10-flat.conflist": pod_network(cluster),
+        "kubelet.yaml": kubelet(cluster),
+        "kube-proxy.yaml": kube_proxy(cluster, layout),
+        "kubeconfig": kubeconfig(cluster),
+    }
+    for name, content in files.items():
+        _write_if_new(here / name, content if isinstance(content, str) else json.dumps(content, indent=2))
+
+
+def _write_if_new(file: Path, text: str) -> None:
+    """Leave a file alone that says the same already: kube-proxy ends itself when its configuration is written."""
+    if not file.exists() or file.read_text() != text:
+        file.write_text(text)
 
 
 def _snapshotter(folder: Path) -> str:
