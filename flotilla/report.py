@@ -13,6 +13,7 @@ class End(StrEnum):
     GOOD = "good"
     PARTIAL = "partial"
     ROLLED_BACK = "rolled back"
+    STOPPED = "stopped"
     FAILED = "failed"
     REJECTED = "rejected"
 

@@ -20,11 +20,16 @@ from tasks.revisions import discard_revision, revisions_of, save_revision
 from tasks.workloads import prune, save_parent
 
 if TYPE_CHECKING:
-    from flows.rollout import Walk
+    from flows.walk import Walk
+
+
+_BAD = {End.ROLLED_BACK: "RolledBack", End.STOPPED: "Stopped", End.FAILED: "Failed"}
 
 
 def concluded(walk: Walk) -> Report:
     """Return the report of a walk that is over, after what follows from it has been done."""
+    if walk.stopped and not walk.rejected and not any(walk.failed):
+        return _stopped(walk)
     failed = [(name, outcome) for name, outcome in walk.outcomes.items() if outcome.failed]
     if failed:
         return _rolled_back(walk, f"{failed[0][0]}: {failed[0][1].message}")
@@ -36,14 +41,29 @@ def concluded(walk: Walk) -> Report:
 
 
 def published(report: Report) -> State[Any]:
-    """Publish a report and return the flow's final state: Completed (or Partial), RolledBack, Rejected, Failed."""
+    """Publish a report and return the flow's final state: Completed (or Partial), RolledBack, Stopped, Rejected, Failed."""
     say("%s", report.sentence())
     show(f"report-{report.application}", report.sentence(), f"## {report.sentence()}\n\n{table(report.rows())}")
     if report.end is End.REJECTED:
         return Cancelled(name="Rejected", message=report.sentence())
-    if report.end in (End.ROLLED_BACK, End.FAILED):
-        return Failed(name="RolledBack" if report.end is End.ROLLED_BACK else "Failed", message=report.sentence())
+    if report.end in _BAD:
+        return Failed(name=_BAD[report.end], message=report.sentence())
     return Completed(name="Partial" if report.end is End.PARTIAL else None, message=report.sentence(), data=report)
+
+
+def _stopped(walk: Walk) -> Report:
+    """Return the report of a rollout that ended where a wave could not reach a cluster; what is done stays."""
+    touched = {cluster for wave in walk.waves for cluster in wave}
+    states = {
+        name: "unreachable" if name in walk.unreachable else "healthy" if name in touched else "not begun"
+        for name in walk.journey.intent.clusters
+    }
+    reports = tuple(
+        ClusterReport(name, state, walk.revision.number if state == "healthy" else None, walk.unreachable.get(name, ""))
+        for name, state in states.items()
+    )
+    owing = tuple(name for name, state in states.items() if state != "healthy")
+    return Report(walk.journey.intent.name, walk.revision.number, End.STOPPED, walk.plan.hash, reports, owing, walk.stopped)
 
 
 def _rolled_back(walk: Walk, why: str) -> Report:
@@ -85,6 +105,8 @@ def _good(walk: Walk) -> Report:
         steps = {name for name, delivery in intent.steps_and_deliveries if delivery.cluster == cluster}
         if cluster in walk.unreachable:
             reports.append(ClusterReport(cluster, "unreachable", message=walk.unreachable[cluster]))
+        elif cluster in walk.failed:
+            reports.append(ClusterReport(cluster, "failed", message=walk.failed[cluster]))
         elif steps <= skipped:
             reports.append(ClusterReport(cluster, "skipped"))
         else:

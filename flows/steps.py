@@ -15,7 +15,7 @@ from tasks.notify import tell_webhook
 from tasks.objects import kind_of, read, unserved
 
 if TYPE_CHECKING:
-    from flows.rollout import Walk
+    from flows.walk import Walk
 
 
 def carry_out_step(walk: Walk, step: Step) -> Outcome:
@@ -35,6 +35,8 @@ def _wave(walk: Walk, step: Step) -> Outcome:
     for ending in endings:
         if ending.ending is Ending.UNREACHABLE:
             walk.unreachable[ending.cluster] = ending.message
+        elif ending.ending is Ending.FAILED:
+            walk.failed[ending.cluster] = ending.message
     told = "; ".join(f"{one.cluster} {one.ending}" + (f": {one.message}" if one.message else "") for one in endings)
     verdict = judge_wave(endings, step.wave)
     if verdict is Verdict.HOLD:
@@ -42,6 +44,8 @@ def _wave(walk: Walk, step: Step) -> Outcome:
         subject = f"{walk.journey.intent.name}: go on without {', '.join(walk.unreachable)}?"
         walk.agree(f"{step.name}-without", walk.remaining(), subject, "reject", approvals.timeout)
         verdict = Verdict.GO
+    if verdict is Verdict.STOP:
+        walk.stopped = f"{step.name}: {', '.join(walk.unreachable)} cannot be reached, and the step says stop"
     return Outcome(Phase.SUCCEEDED if verdict is Verdict.GO else Phase.FAILED, told)
 
 

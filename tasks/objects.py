@@ -16,6 +16,7 @@ from tasks.clusters import Answer, Connection, is_retriable, refused
 MANAGER = "flotilla"
 PAGE = 500
 ATTEMPTS = 5
+UNANSWERED = 3  # attempts where nothing answers: each may take the whole connect timeout
 Result = TypeVar("Result")
 
 
@@ -142,13 +143,13 @@ def conflicts_in(answer: Answer) -> tuple[Conflict, ...]:
 def patiently(ask: Callable[[], Answer]) -> Answer:
     """Return an answer, asking again with growing pauses where it may be another one in a while.
 
-    Only for requests that may be repeated. Raises Transient where no answer came five times. Retry-After is honoured.
+    Only for requests that may be repeated. Raises Transient where no answer came three times. Retry-After is honoured.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
             answer = ask()
         except Transient:
-            if attempt == ATTEMPTS:
+            if attempt == UNANSWERED:
                 raise
             _pause(attempt)
             continue
