@@ -114,9 +114,10 @@ def refused(cluster: str, what: str, answer: Answer) -> Transient | Permanent:
 def is_retriable(answer: Answer) -> bool:
     """Tell whether an answer may be another one in a while.
 
-    An unknown field under server-side apply is answered with 500 "field not declared in schema": that one stays.
+    An unknown field or a value of a wrong type under server-side apply is answered with 500, "failed to create typed patch
+    object": that one stays.
     """
-    return answer.status in RETRIABLE and "field not declared in schema" not in answer.message
+    return answer.status in RETRIABLE and "failed to create typed patch object" not in answer.message
 
 
 def unreachable(cluster: str, host: str, error: Exception) -> Transient | Permanent:

@@ -22,6 +22,7 @@ from tasks.objects import MANAGER, Kind, applied, conflicts_in, deleted, kind_of
 
 WORKERS = 8  # requests under way per cluster; more were not faster (the API server is the limit)
 GONE_WITHIN = 60.0  # seconds that an object may take to go before it is created again
+SERVED_WITHIN = 15.0  # seconds that a new definition may take until its objects can be created
 RECREATED = "deleted and created again: a field cannot be changed in place"
 GROUND = -1
 """The stage of the namespaces that an application needs: before everything else."""
@@ -412,9 +413,18 @@ def _written(scene: Scene, wanted: Wanted, kind: Kind, manifest: Manifest, live:
         tried = _tried_anew(scene, wanted, kind)
         return _recreated(scene, wanted, kind, manifest, live) if tried.status == 201 else tried
     answer = _apply(scene, wanted, kind, manifest)
+    deadline = time.monotonic() + SERVED_WITHIN
+    while _is_unserved(answer) and time.monotonic() < deadline:
+        time.sleep(0.2)
+        answer = _apply(scene, wanted, kind, manifest)
     if live is not None and _may_be_recreated(scene, wanted, live, answer):
         return _recreated(scene, wanted, kind, manifest, live)
     return answer
+
+
+def _is_unserved(answer: Answer) -> bool:
+    """Tell whether a path is not served, as it is for some time after its definition was created."""
+    return answer.status == 404 and ("page not found" in answer.message or "the requested resource" in answer.message)
 
 
 def _is_ours(scene: Scene, wanted: Wanted, live: Manifest) -> bool:
