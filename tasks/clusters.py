@@ -73,6 +73,7 @@ class Connection:
         query: Mapping[str, str] | None = None,
         body: object = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
         timeout: float = READ_TIMEOUT,
     ) -> Answer:
         """Return what the API server answers, whatever the status; ``body`` is sent as JSON.
@@ -80,7 +81,7 @@ class Connection:
         Raises Transient where no answer came (refused, cut, timed out after ``timeout`` seconds) and Permanent where
         none can come (TLS trust, unknown credentials plugin).
         """
-        headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": "flotilla"}
+        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": "flotilla"}
         fields = list((query or {}).items())
         self.api.update_params_for_auth(headers, fields, ["BearerToken"])
         url = self.api.configuration.host + path + (f"?{urlencode(fields)}" if fields else "")

@@ -15,6 +15,7 @@ from tasks.clusters import Answer, Connection, is_retriable, refused
 
 MANAGER = "flotilla"
 PAGE = 500
+ONLY_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 ATTEMPTS = 5
 UNANSWERED = 3  # attempts where nothing answers: each may take the whole connect timeout
 Result = TypeVar("Result")
@@ -97,6 +98,25 @@ def listed(connection: Connection, kind: Kind, namespace: str, selector: str = "
         if not token:
             return
         query["continue"] = token
+
+
+def names_in(connection: Connection, kind: Kind, namespace: str, at_most: int) -> frozenset[str] | None:
+    """Return the names of a kind's objects in a namespace, without the objects; None where there are more than ``at_most``."""
+    names: set[str] = set()
+    query = {"limit": str(PAGE)}
+    while True:
+        answer = patiently(lambda: connection.request("GET", kind.path(namespace), query=query, accept=ONLY_METADATA))
+        if answer.status == 404:
+            return frozenset()
+        if answer.status != 200:
+            raise refused(connection.name, f"list {kind.plural}", answer)
+        names.update(item["metadata"]["name"] for item in answer.body.get("items") or ())
+        page = answer.body["metadata"]
+        if len(names) + page.get("remainingItemCount", 0) > at_most:
+            return None
+        if not page.get("continue"):
+            return frozenset(names)
+        query["continue"] = page["continue"]
 
 
 def applied(

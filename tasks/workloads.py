@@ -18,8 +18,21 @@ from flotilla.intent import Delivery, Intent, Recycle, RenderedObject
 from flotilla.objects import Manifest, ObjectKey, digest, group_of, key_of
 from flotilla.rollout import Action, ClusterLook, Conflict, Sighting, Stray, Wanted
 from tasks.clusters import Answer, Connection, is_retriable, refused
-from tasks.objects import MANAGER, Kind, applied, conflicts_in, deleted, kind_of, kind_of_group, listed, read, unserved
+from tasks.objects import (
+    MANAGER,
+    Kind,
+    applied,
+    conflicts_in,
+    deleted,
+    kind_of,
+    kind_of_group,
+    listed,
+    names_in,
+    read,
+    unserved,
+)
 
+FEW = 4  # objects of a kind that are read one by one rather than looked for in a list
 WORKERS = 8  # requests under way per cluster; more were not faster (the API server is the limit)
 GONE_WITHIN = 60.0  # seconds that an object may take to go before it is created again
 SERVED_WITHIN = 15.0  # seconds that a new definition may take until its objects can be created
@@ -40,6 +53,8 @@ class Scene:
     kinds: Mapping[ObjectKey, Kind]
     missing: frozenset[str] = field(default=frozenset())
     """Namespaces that are not there yet and are part of what is wanted."""
+    absent: frozenset[ObjectKey] = field(default=frozenset())
+    """Wanted objects that are known not to be there, in any set or none."""
     force: bool = False
     """Take fields over that other managers own."""
 
@@ -147,6 +162,7 @@ def apply_step(scene: Scene, step: str, stage: int) -> tuple[Applied, ...]:
     lost = threading.Event()
     now = [one for one in scene.wanted if one.step == step and one.stage == stage and not one.item.handling.read_only]
     done: list[Applied] = []
+    scene = replace(scene, absent=_absent(scene, now))
     for _, group in groupby(sorted(now, key=_rank), key=_rank):
         with ThreadPoolExecutor(WORKERS) as pool:
             results = list(pool.map(lambda one: _outcome(scene, one, lost), group))
@@ -279,11 +295,9 @@ def _tried(scene: Scene, wanted: Wanted, kind: Kind, live: Manifest | None) -> S
     manifest = _as_applied(scene, wanted, live)
     if manifest is None:
         return Sighting(wanted, live=live, merged=live, note="left as it is: apply-once")
-    answer = _apply(scene, wanted, kind, manifest, dry_run=True)
+    live, answer = _dry_run(scene, wanted, kind, live)
     if answer.status == 201:
         return Sighting(wanted, merged=answer.body)
-    if live is None and answer.status != 404:
-        live = read(scene.connection, kind, wanted.key.namespace, wanted.key.name)
     if foreign := _foreign(scene, wanted, live):
         return Sighting(wanted, live=live, conflicts=(foreign,))
     if answer.status == 200:
@@ -292,6 +306,26 @@ def _tried(scene: Scene, wanted: Wanted, kind: Kind, live: Manifest | None) -> S
     if answer.status == 409 and (conflicts := conflicts_in(answer)):
         return Sighting(wanted, live=live, conflicts=conflicts)
     return _untried(scene, wanted, live, answer)
+
+
+def _dry_run(scene: Scene, wanted: Wanted, kind: Kind, live: Manifest | None) -> tuple[Manifest | None, Answer]:
+    """Return a dry run's answer and the live object that it started from.
+
+    A controller may have written since the object was listed: what it wrote must not read as a change of ours.
+    """
+    for _ in range(3):
+        answer = _apply(scene, wanted, kind, _as_applied(scene, wanted, live) or wanted.item.manifest, dry_run=True)
+        if answer.status in (201, 404) or (live is not None and answer.status != 200):
+            break
+        if live is None or _version(live) != _version(answer.body):
+            live = read(scene.connection, kind, wanted.key.namespace, wanted.key.name)
+        if live is not None and (answer.status != 200 or _version(live) == _version(answer.body)):
+            break
+    return live, answer
+
+
+def _version(manifest: Manifest) -> object:
+    return manifest["metadata"].get("resourceVersion")
 
 
 def _untried(scene: Scene, wanted: Wanted, live: Manifest | None, answer: Answer) -> Sighting:
@@ -336,6 +370,22 @@ def _apply(scene: Scene, wanted: Wanted, kind: Kind, manifest: Manifest, *, dry_
     return applied(scene.connection, kind, manifest, dry_run=dry_run, force=forced, manager=manager)
 
 
+def _absent(scene: Scene, wanted: Iterable[Wanted]) -> frozenset[ObjectKey]:
+    """Return those wanted objects that are not there, as far as a list of names for each kind and namespace tells it.
+
+    Where few are asked for, or many others are there, each is better read by itself.
+    """
+    places: dict[tuple[Kind, str], list[ObjectKey]] = {}
+    for one in wanted:
+        if one.key not in scene.members and one.stage != GROUND and (kind := scene.kinds.get(one.key)):
+            places.setdefault((kind, one.key.namespace), []).append(one.key)
+    many = {place: keys for place, keys in places.items() if len(keys) >= FEW}
+    with ThreadPoolExecutor(WORKERS) as pool:
+        found = pool.map(lambda item: names_in(scene.connection, *item[0], at_most=50 * len(item[1])), many.items())
+    known = zip(many.values(), found, strict=True)
+    return frozenset(key for keys, names in known if names is not None for key in keys if key.name not in names)
+
+
 def _outcome(scene: Scene, wanted: Wanted, lost: threading.Event) -> Applied | FlotillaError | None:
     """Apply one object; the error is returned, so that one refusal does not hide another. None: ``lost``, not tried."""
     if lost.is_set():
@@ -364,7 +414,7 @@ def _put(scene: Scene, wanted: Wanted) -> Applied:
     live = scene.members.get(wanted.key)
     if live is not None and _stays(scene, wanted):
         return Applied(wanted.key, Action.UNCHANGED)
-    if live is None and wanted.stage != GROUND:
+    if live is None and wanted.stage != GROUND and wanted.key not in scene.absent:
         live = read(scene.connection, kind, wanted.key.namespace, wanted.key.name)
     if foreign := _foreign(scene, wanted, live):
         raise Permanent(
@@ -380,8 +430,7 @@ def _put(scene: Scene, wanted: Wanted) -> Applied:
         _give_up(scene, wanted, kind)
     if answer.status == 201 or live is None:
         return Applied(wanted.key, Action.CREATE)
-    same = live["metadata"].get("resourceVersion") == answer.body["metadata"].get("resourceVersion")
-    return Applied(wanted.key, Action.UNCHANGED if same else Action.CHANGE)
+    return Applied(wanted.key, Action.UNCHANGED if _version(live) == _version(answer.body) else Action.CHANGE)
 
 
 def _leaves(scene: Scene, wanted: Wanted) -> bool:

@@ -26,8 +26,8 @@ def deployment(replicas: int, manager: str = "") -> dict:
     return found
 
 
-def look(live: dict | None, handling: Handling = Handling()) -> ClusterLook:
-    wanted = Wanted("deploy", 0, key_of(deployment(3)), RenderedObject(deployment(3), "web", handling=handling))
+def look(live: dict | None, handling: Handling | None = None) -> ClusterLook:
+    wanted = Wanted("deploy", 0, key_of(deployment(3)), RenderedObject(deployment(3), "web", handling=handling or Handling()))
     return ClusterLook("remote", (Sighting(wanted, live=live, merged=deployment(3)),))
 
 

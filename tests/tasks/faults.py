@@ -95,21 +95,32 @@ class FaultProxy:
             return fault
 
 
-def target(kubeconfig: str, context: str) -> tuple[str, ssl.SSLContext]:
-    """Return host:port of a context's API server and the TLS settings with its client certificate."""
+def of_context(kubeconfig: str, context: str) -> dict[str, Any]:
+    """Return a kubeconfig with one context, one cluster and one user."""
     document = yaml.safe_load(Path(kubeconfig).read_text())
     names = next(one["context"] for one in document["contexts"] if one["name"] == context)
-    cluster = next(one["cluster"] for one in document["clusters"] if one["name"] == names["cluster"])
-    user = next(one["user"] for one in document["users"] if one["name"] == names["user"])
-    tls = ssl.create_default_context(cadata=_held(kubeconfig, cluster, "certificate-authority").decode())
+    return {
+        **document,
+        "contexts": [{"name": context, "context": names}],
+        "clusters": [one for one in document["clusters"] if one["name"] == names["cluster"]],
+        "users": [one for one in document["users"] if one["name"] == names["user"]],
+    }
+
+
+def target(kubeconfig: str, context: str) -> tuple[str, ssl.SSLContext]:
+    """Return host:port of a context's API server and the TLS settings with its client certificate."""
+    document = of_context(kubeconfig, context)
+    cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
+    tls = ssl.create_default_context(cadata=held(kubeconfig, cluster, "certificate-authority").decode())
     with tempfile.NamedTemporaryFile() as pair:
-        pair.write(_held(kubeconfig, user, "client-certificate") + b"\n" + _held(kubeconfig, user, "client-key"))
+        pair.write(held(kubeconfig, user, "client-certificate") + b"\n" + held(kubeconfig, user, "client-key"))
         pair.flush()
         tls.load_cert_chain(pair.name)
     return urlsplit(cluster["server"]).netloc, tls
 
 
-def _held(kubeconfig: str, entry: Mapping[str, str], name: str) -> bytes:
+def held(kubeconfig: str, entry: Mapping[str, str], name: str) -> bytes:
+    """Return what a kubeconfig holds itself or names as a file."""
     if f"{name}-data" in entry:
         return base64.b64decode(entry[f"{name}-data"])
     return (Path(kubeconfig).parent / entry[name]).read_bytes()

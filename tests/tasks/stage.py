@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -78,6 +79,13 @@ class Stage:
         scene = scene_of(self.connection, self.intent(*objects, **more))
         keys = [stray.key for stray in strays_in(scene) if only is None or stray.key.name in only]
         return [key.name for key in prune(scene, keys)]
+
+    def until(self, holds: Callable[[], bool], seconds: float = 20.0) -> None:
+        """Wait until something holds."""
+        deadline = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < deadline, "waited in vain"
+            time.sleep(0.2)
 
     def kubectl(self, *words: str, input: Any = None, check: bool = True, env: Any = None) -> str:  # noqa: A002
         """Run kubectl against the cluster and return what it printed, on both channels."""
