@@ -32,6 +32,7 @@ from tasks.objects import (
     unserved,
 )
 
+OTHERS = 50  # times as many objects in a list of names as are looked for: beyond that reading each is cheaper
 FEW = 4  # objects of a kind that are read one by one rather than looked for in a list
 WORKERS = 8  # requests under way per cluster; more were not faster (the API server is the limit)
 GONE_WITHIN = 60.0  # seconds that an object may take to go before it is created again
@@ -105,7 +106,7 @@ def scene_of(connection: Connection, intent: Intent, *, force: bool = False) -> 
                     kinds[one.key] = kind
     ground, missing = _ground(connection, intent, wanted)
     members = members_of(connection, intent.name, intent.namespace, kinds.values())
-    return Scene(connection, intent.name, intent.namespace, (*ground, *wanted), members, kinds, missing, force)
+    return Scene(connection, intent.name, intent.namespace, (*ground, *wanted), members, kinds, missing, force=force)
 
 
 def members_of(
@@ -381,7 +382,7 @@ def _absent(scene: Scene, wanted: Iterable[Wanted]) -> frozenset[ObjectKey]:
             places.setdefault((kind, one.key.namespace), []).append(one.key)
     many = {place: keys for place, keys in places.items() if len(keys) >= FEW}
     with ThreadPoolExecutor(WORKERS) as pool:
-        found = pool.map(lambda item: names_in(scene.connection, *item[0], at_most=50 * len(item[1])), many.items())
+        found = pool.map(lambda item: names_in(scene.connection, *item[0], OTHERS * len(item[1])), many.items())
     known = zip(many.values(), found, strict=True)
     return frozenset(key for keys, names in known if names is not None for key in keys if key.name not in names)
 
