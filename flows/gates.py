@@ -38,6 +38,7 @@ class Answer(RunInput):
 class Question:
     """What is asked. ``plan`` is the hash of what is approved; ``silence`` what it means if nobody answers in ``seconds``."""
 
+    application: str
     gate: str
     subject: str
     body: str
@@ -62,6 +63,8 @@ def approval_for(question: Question, fleet: Fleet, automatic: bool) -> Approval:
     if runtime.deployment.id is None:
         raise Permanent(f"{question.gate}: a person has to agree; start this through the server: flotilla rollout, or the UI")
     answer = _ask(question, fleet)
+    told = f"{question.subject}: {question.gate}: {answer.decision} by {answer.name}"
+    show(_board(question), told, f"## {told}\n\n{answer.reason}\n\nplan `{question.plan[:12]}`")
     say("%s: %s by %s: %s (plan %s)", question.gate, answer.decision, answer.name, answer.reason, question.plan[:12])
     if answer.decision == "reject":
         raise Refused(f"{question.gate}: rejected by {answer.name}: {answer.reason}")
@@ -77,6 +80,11 @@ def _ask(question: Question, fleet: Fleet) -> Answer:
         _wake_at(deadline, run, question)
     form = Answer.with_initial_data(description=question.body)
     return suspend_flow_run(wait_for_input=form, timeout=int(question.seconds) + BACKSTOP, key=question.key)
+
+
+def _board(question: Question) -> str:
+    """Return the key of the artifact that shows whether an application waits for a person."""
+    return f"waiting-for-you-{question.application}"
 
 
 def _was_asked(run: str, key: str) -> bool:
@@ -98,7 +106,7 @@ def _announce(question: Question, run: str, deadline: datetime.datetime, fleet: 
     say(text)
     body = f"## {question.subject}: {question.gate}\n\nuntil {until}, then: {question.silence}\n\n[answer here]({link})\n\n"
     body += f"or `flotilla approve {run} --as NAME --reason WHY`\n\n{question.body}"
-    show("waiting-for-you", f"{question.subject}: {question.gate} waits for you", body)
+    show(_board(question), f"{question.subject}: {question.gate} waits for you", body)
     if fleet.approvals.webhook_env:
         tell_webhook(f"env:{fleet.approvals.webhook_env}", {"text": text, "run": run, "plan": question.plan})
 

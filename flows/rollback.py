@@ -92,7 +92,7 @@ def _agreed(journey: Journey, plan: Plan, target: Revision, approve: str) -> App
     approvals = journey.fleet.approvals
     subject = f"{journey.intent.name}: back to revision {target.number}"
     silence: Literal["approve", "reject"] = "approve" if approvals.on_silence == "approve" else "reject"
-    question = Question("rollback", subject, plan_text(plan), plan.hash, approvals.timeout, silence)
+    question = Question(journey.intent.name, "rollback", subject, plan_text(plan), plan.hash, approvals.timeout, silence)
     return approval_for(question, journey.fleet, approve == "auto")
 
 

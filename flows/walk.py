@@ -55,7 +55,7 @@ class Walk:
         """Have a person agree to a plan and keep who did; raises Refused where nobody does."""
         known = next((one for one in self.revision.approvals if (one.gate, one.plan) == (gate, plan.hash)), None)
         if known is None:
-            question = Question(gate, subject, plan_text(plan), plan.hash, seconds, silence)
+            question = Question(self.journey.intent.name, gate, subject, plan_text(plan), plan.hash, seconds, silence)
             known = approval_for(question, self.journey.fleet, self.approve == "auto")
             self.revision = replace(self.revision, approvals=(*self.revision.approvals, known))
         say("%s: agreed by %s (%s)", gate, known.name, known.reason)
