@@ -380,10 +380,10 @@ def _absent(scene: Scene, wanted: Iterable[Wanted]) -> frozenset[ObjectKey]:
     for one in wanted:
         if one.key not in scene.members and one.stage != GROUND and (kind := scene.kinds.get(one.key)):
             places.setdefault((kind, one.key.namespace), []).append(one.key)
-    many = {place: keys for place, keys in places.items() if len(keys) >= FEW}
+    many = [(kind, place, keys) for (kind, place), keys in places.items() if len(keys) >= FEW]
     with ThreadPoolExecutor(WORKERS) as pool:
-        found = pool.map(lambda item: names_in(scene.connection, *item[0], OTHERS * len(item[1])), many.items())
-    known = zip(many.values(), found, strict=True)
+        found = pool.map(lambda one: names_in(scene.connection, one[0], one[1], OTHERS * len(one[2])), many)
+        known = [(keys, names) for (_, _, keys), names in zip(many, found, strict=True)]
     return frozenset(key for keys, names in known if names is not None for key in keys if key.name not in names)
 
 
