@@ -58,9 +58,12 @@ def health_of(live: Manifest | None, pods: Sequence[Manifest] = ()) -> Health:
         return Health(State.IN_PROGRESS, "the newest change has not been taken up")
     rule = _RULES.get((group_of(live["apiVersion"]), live["kind"]), _by_conditions)
     health = rule(live.get("spec") or {}, status)
-    if health.state is State.IN_PROGRESS and (stuck := hopeless_pod(pods)):
+    if health.state is not State.IN_PROGRESS:
+        return health
+    if stuck := hopeless_pod(pods):
         return Health(State.FAILED, stuck)
-    return health
+    delay = _refused_pods(status) or _delayed_pod(pods)
+    return Health(State.IN_PROGRESS, f"{health.message}: {delay}") if delay else health
 
 
 def hopeless_pod(pods: Iterable[Manifest]) -> str:
@@ -70,6 +73,25 @@ def hopeless_pod(pods: Iterable[Manifest]) -> str:
         for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
             if reason := _hopeless(container):
                 return f"pod {pod['metadata']['name']}, container {container['name']}: {reason}"
+    return ""
+
+
+def _refused_pods(status: Mapping[str, Any]) -> str:
+    """Return why the pods of a workload can't be created (a quota, an admission), "" if they can: it may yet be mended."""
+    failure = _condition(status, "ReplicaFailure")
+    return str(failure.get("message", "ReplicaFailure")) if failure.get("status") == "True" else ""
+
+
+def _delayed_pod(pods: Iterable[Manifest]) -> str:
+    """Return what the first pod waits for that nobody would guess: a node that can take it, or its next start."""
+    for pod in pods:
+        status = pod.get("status") or {}
+        scheduled = _condition(status, "PodScheduled")
+        if scheduled.get("reason") == "Unschedulable":
+            return f"pod {pod['metadata']['name']} finds no node: {scheduled.get('message', '')}"
+        for container in status.get("containerStatuses") or ():
+            if ((container.get("state") or {}).get("waiting") or {}).get("reason") == "CrashLoopBackOff":
+                return f"pod {pod['metadata']['name']}, container {container['name']}: has crashed {container['restartCount']}x"
     return ""
 
 
@@ -162,9 +184,6 @@ def _daemon_set(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Health:
 
 
 def _replica_set(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Health:
-    failure = _condition(status, "ReplicaFailure")
-    if failure.get("status") == "True":
-        return Health(State.FAILED, str(failure.get("message", "ReplicaFailure")))
     wanted, available = spec.get("replicas", 1), status.get("availableReplicas", 0)
     return Health(State.CURRENT if available >= wanted else State.IN_PROGRESS, f"{available} of {wanted} available")
 

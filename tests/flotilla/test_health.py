@@ -81,6 +81,27 @@ def test_a_stateful_set_is_judged_by_ready_pods_partition_and_revision(spec, sta
     assert health_of(live("apps/v1", "StatefulSet", status, spec)).state is state
 
 
+def unschedulable() -> Any:
+    refused = condition("PodScheduled", "False", reason="Unschedulable", message="0/1 nodes: cpu")
+    return {"metadata": {"name": "p"}, "status": {"phase": "Pending", "conditions": [refused]}}
+
+
+DELAYS = [
+    ([], condition("ReplicaFailure", "True", message="exceeded quota"), "exceeded quota"),
+    ([unschedulable()], condition("Available", "False"), "pod p finds no node: 0/1 nodes: cpu"),
+    ([pod(waiting="CrashLoopBackOff", restarts=1)], condition("Available", "False"), "pod p, container c: has crashed 1x"),
+]
+
+
+@pytest.mark.parametrize(("pods", "found", "told"), DELAYS)
+def test_what_may_yet_be_mended_is_told_and_not_failed(pods, found, told):
+    status = replicas(updated=1, conditions=[found])
+
+    health = health_of(live("apps/v1", "Deployment", status, {"replicas": 2}), pods)
+
+    assert Health(WAITS, f"1 of 2 replicas updated: {told}") == health
+
+
 ESTABLISHED = {"conditions": [condition("NamesAccepted", "True"), condition("Established", "True")]}
 REJECTED = {"conditions": [condition("NamesAccepted", "False", message="taken"), condition("Established", "False")]}
 EVERY_NODE = {"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": 3}
@@ -89,7 +110,7 @@ OTHERS = [
     ("apps/v1", "DaemonSet", {}, EVERY_NODE | {"updatedNumberScheduled": 2}, WAITS),
     ("apps/v1", "DaemonSet", {}, EVERY_NODE | {"numberAvailable": 2}, WAITS),
     ("apps/v1", "DaemonSet", {}, EVERY_NODE, CURRENT),
-    ("apps/v1", "ReplicaSet", {"replicas": 1}, {"conditions": [condition("ReplicaFailure", "True", message="quota")]}, FAILED),
+    ("apps/v1", "ReplicaSet", {"replicas": 1}, {"conditions": [condition("ReplicaFailure", "True", message="quota")]}, WAITS),
     ("apps/v1", "ReplicaSet", {"replicas": 1}, {"observedGeneration": 2, "availableReplicas": 1}, CURRENT),
     ("batch/v1", "Job", {}, {}, WAITS),
     ("batch/v1", "Job", {}, {"conditions": [condition("Complete", "True")]}, CURRENT),
