@@ -165,11 +165,13 @@ def patiently(ask: Callable[[], Answer]) -> Answer:
 
     Only for requests that may be repeated. Raises Transient where no answer came three times. Retry-After is honoured.
     """
+    unanswered = 0
     for attempt in range(1, ATTEMPTS + 1):
         try:
             answer = ask()
         except Transient:
-            if attempt == UNANSWERED:
+            unanswered += 1
+            if unanswered == UNANSWERED or attempt == ATTEMPTS:
                 raise
             _pause(attempt)
             continue

@@ -24,7 +24,7 @@ def connection(fleet_lab) -> Connection:
 def stage(connection: Connection) -> Iterator[Stage]:
     """Yield an application and a namespace of one's own; gone afterwards, with what was made in them and beside them."""
     stage = Stage(connection, f"flotilla-test-{secrets.token_hex(4)}")
-    stage.kubectl("create", "namespace", stage.namespace)
+    stage.open()
     yield stage
     stage.clear()
 

@@ -115,11 +115,17 @@ class Stage:
         found = [name.partition("/")[2] for name in every]
         return [name for name in found if not name.startswith("flotilla.") and name != "kube-root-ca.crt"]
 
+    def open(self) -> None:
+        """Create the namespace."""
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}
+        answer = self.connection.request("POST", "/api/v1/namespaces", body=body)
+        assert answer.status == 201, answer.message
+
     def clear(self) -> None:
         """Delete what the test made; nobody waits for it."""
-        for one in reversed(self.beside):
-            self.kubectl("delete", one, "--wait=false", "--ignore-not-found", check=False)
-        self.kubectl("delete", "namespace", self.namespace, "--wait=false", check=False)
+        if self.beside:
+            self.kubectl("delete", "--wait=false", "--ignore-not-found", *reversed(self.beside), check=False)
+        self.connection.request("DELETE", f"/api/v1/namespaces/{self.namespace}")
 
 
 def config(name: str = "m", labels: Mapping[str, str] | None = None, **data: str) -> dict[str, Any]:
