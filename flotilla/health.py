@@ -96,15 +96,32 @@ def _delayed_pod(pods: Iterable[Manifest]) -> str:
 
 
 def newest_pods(live: Manifest, replica_sets: Sequence[Manifest], pods: Sequence[Manifest]) -> tuple[Manifest, ...]:
-    """Return the pods of a workload's newest revision, by pod-template-hash or controller-revision-hash."""
-    label, value = "controller-revision-hash", (live.get("status") or {}).get("updateRevision", "")
-    if live["kind"] == "Deployment":
-        label, value = "pod-template-hash", _newest_hash(live, replica_sets)
-    uid = live["metadata"].get("uid")
-    owned = [pod for pod in pods if label == "pod-template-hash" or _owned_by(pod, uid)]
+    """Return the pods of a workload's newest revision; those that are being deleted prove nothing any more.
+
+    They are told by the label that the controller of each kind gives them: pod-template-hash, controller-revision-hash or
+    pod-template-generation.
+    """
+    label, value = _newest_label(live, replica_sets)
     if not value:
-        return tuple(owned) if live["kind"] not in ("Deployment",) else ()
-    return tuple(pod for pod in owned if (pod["metadata"].get("labels") or {}).get(label) == value)
+        return ()
+    uid = live["metadata"].get("uid")
+    return tuple(
+        pod
+        for pod in pods
+        if (pod["metadata"].get("labels") or {}).get(label) == value
+        and (live["kind"] == "Deployment" or _owned_by(pod, uid))
+        and not pod["metadata"].get("deletionTimestamp")
+    )
+
+
+def _newest_label(live: Manifest, replica_sets: Sequence[Manifest]) -> tuple[str, str]:
+    """Return the label and its value that tell the pods of a workload's newest revision from those of older ones."""
+    if live["kind"] == "Deployment":
+        return "pod-template-hash", _newest_hash(live, replica_sets)
+    if live["kind"] == "DaemonSet":  # deprecated since apps/v1 and still what its controller compares
+        notes = live["metadata"].get("annotations") or {}
+        return "pod-template-generation", notes.get("deprecated.daemonset.template.generation", "")
+    return "controller-revision-hash", (live.get("status") or {}).get("updateRevision", "")
 
 
 def _newest_hash(deployment: Manifest, replica_sets: Sequence[Manifest]) -> str:

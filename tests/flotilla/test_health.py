@@ -210,7 +210,19 @@ def test_the_newest_pods_of_a_stateful_set_are_its_own_of_the_update_revision():
     assert (pods[1],) == newest_pods(live("apps/v1", "StatefulSet", {"updateRevision": "b"}), [], pods)
 
 
-def test_pods_of_a_daemon_set_are_its_own():
-    pods = [pod("own", owner="u"), pod("foreign", owner="x")]
+def test_the_newest_pods_of_a_daemon_set_are_its_own_of_the_newest_template():
+    pods = [
+        pod("own-old", labels={"pod-template-generation": "1"}, owner="u"),
+        pod("own-new", labels={"pod-template-generation": "2"}, owner="u"),
+        pod("foreign", labels={"pod-template-generation": "2"}, owner="x"),
+    ]
+    daemon_set = live("apps/v1", "DaemonSet", annotations={"deprecated.daemonset.template.generation": "2"})
 
-    assert (pods[0],) == newest_pods(live("apps/v1", "DaemonSet"), [], pods)
+    assert (pods[1],) == newest_pods(daemon_set, [], pods)
+
+
+def test_a_pod_that_is_being_deleted_says_nothing_about_the_newest_revision():
+    gone = pod(labels={"controller-revision-hash": "b"}, owner="u")
+    gone["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+
+    assert () == newest_pods(live("apps/v1", "StatefulSet", {"updateRevision": "b"}), [], [gone])
