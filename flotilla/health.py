@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -14,6 +15,10 @@ from flotilla.objects import Manifest, group_of
 
 PATIENCE = 3
 """Restarts after which a crashing container counts as stuck: the kubelet's back-off is then 40 s and doubling."""
+
+
+STEADY = 10.0
+"""Seconds that a container has to run after a restart: less than the kubelet's first back-off, more than a crash takes."""
 
 
 class State(StrEnum):
@@ -73,6 +78,22 @@ def hopeless_pod(pods: Iterable[Manifest]) -> str:
         for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
             if reason := _hopeless(container):
                 return f"pod {pod['metadata']['name']}, container {container['name']}: {reason}"
+    return ""
+
+
+def restarted_pod(pods: Iterable[Manifest], now: datetime) -> str:
+    """Return the sentence about the first container that runs again for less than STEADY seconds, "" for none.
+
+    One that crashes as soon as it has started, without a probe, is ready for a moment each time.
+    """
+    for pod in pods:
+        for container in (pod.get("status") or {}).get("containerStatuses") or ():
+            started = ((container.get("state") or {}).get("running") or {}).get("startedAt")
+            if container.get("restartCount", 0) and started:
+                seconds = (now - datetime.fromisoformat(started)).total_seconds()
+                if 0 <= seconds < STEADY:
+                    where = f"pod {pod['metadata']['name']}, container {container['name']}"
+                    return f"{where}: runs since {seconds:.0f} s, after {container['restartCount']} restarts"
     return ""
 
 

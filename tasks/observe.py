@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from flotilla.errors import Transient
-from flotilla.health import CURRENT, Health, State, health_of, newest_pods
+from flotilla.health import CURRENT, Health, State, health_of, newest_pods, restarted_pod
 from flotilla.objects import Manifest, ObjectKey
 from tasks.clusters import Connection
 from tasks.objects import Kind, kind_of, kind_of_group, listed
@@ -59,8 +60,9 @@ def look_at_health(connection: Connection, keys: Iterable[ObjectKey]) -> HealthR
     slow = [key for key in wanted if key.kind not in AT_ONCE]
     live = _live(connection, slow)
     health = {key: CURRENT if key.kind in AT_ONCE else health_of(live.get(key)) for key in wanted}
-    late = [key for key in slow if key.kind in WITH_PODS and health[key].state is State.IN_PROGRESS]
-    return HealthReport(connection.name, health | _with_pods(connection, {key: live[key] for key in late}))
+    with_pods = [key for key in slow if key.kind in WITH_PODS and key in live]
+    late = [key for key in with_pods if health[key].state is State.IN_PROGRESS]
+    return HealthReport(connection.name, health | _with_pods(connection, {key: live[key] for key in late or with_pods}))
 
 
 def wait_until_healthy(
@@ -117,15 +119,21 @@ def _live(connection: Connection, keys: Sequence[ObjectKey]) -> dict[ObjectKey, 
         return {key: item for items in pool.map(found, places) for key, item in items}
 
 
-def _with_pods(connection: Connection, late: Mapping[ObjectKey, Manifest]) -> dict[ObjectKey, Health]:
-    """Return the health of workloads that are on their way, with what their newest pods tell."""
+def _with_pods(connection: Connection, workloads: Mapping[ObjectKey, Manifest]) -> dict[ObjectKey, Health]:
+    """Return the health of workloads with what their newest pods tell."""
     result = {}
     replica_set = kind_of(connection, "apps/v1", "ReplicaSet")
     pod = Kind("v1", "Pod", "pods", namespaced=True)
-    for namespace in {key.namespace for key in late}:
+    for namespace in {key.namespace for key in workloads}:
         replica_sets = list(listed(connection, replica_set, namespace)) if replica_set else []
         pods = list(listed(connection, pod, namespace))
-        for key, live in late.items():
+        for key, live in workloads.items():
             if key.namespace == namespace:
-                result[key] = health_of(live, newest_pods(live, replica_sets, pods))
+                result[key] = _told_by(live, newest_pods(live, replica_sets, pods))
     return result
+
+
+def _told_by(live: Manifest, pods: Sequence[Manifest]) -> Health:
+    health = health_of(live, pods)
+    restarted = restarted_pod(pods, datetime.datetime.now(datetime.UTC)) if health.state is State.CURRENT else ""
+    return Health(State.IN_PROGRESS, restarted) if restarted else health

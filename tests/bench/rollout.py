@@ -153,6 +153,7 @@ def _print_growth(rounds: int) -> None:
         told = [" / ".join(f"{found['times'][job][who]:.2f}" for who in ("flotilla", "kubectl", "floor")) for job in JOBS]
         table.add_row(str(objects), str(clusters), *told, " / ".join(f"{mib:.0f}" for mib in found["memory"].values()))
         last[f"{objects}x{clusters}"] = found
+        print(f"{objects} objects x {clusters} clusters: {json.dumps(found)}", file=sys.stderr, flush=True)
     Console(width=160).print(table)
     print(json.dumps(last))
 

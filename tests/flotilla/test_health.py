@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from flotilla.health import PATIENCE, Health, State, health_of, hopeless_pod, newest_pods
+from flotilla.health import PATIENCE, Health, State, health_of, hopeless_pod, newest_pods, restarted_pod
 
 CURRENT, WAITS, FAILED = State.CURRENT, State.IN_PROGRESS, State.FAILED
 
@@ -226,3 +227,22 @@ def test_a_pod_that_is_being_deleted_says_nothing_about_the_newest_revision():
     gone["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
 
     assert () == newest_pods(live("apps/v1", "StatefulSet", {"updateRevision": "b"}), [], [gone])
+
+
+NOW = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
+RESTARTS = [
+    (0, "2026-01-01T00:00:59Z", False),
+    (1, "2026-01-01T00:00:59Z", True),
+    (1, "2026-01-01T00:00:49Z", False),
+    (1, "2026-01-01T00:02:00Z", False),
+    (1, None, False),
+]
+
+
+@pytest.mark.parametrize(("restarts", "started", "told"), RESTARTS)
+def test_a_container_that_was_restarted_has_to_run_for_a_while(restarts, started, told):
+    state = {"running": {"startedAt": started}} if started else {"waiting": {}}
+    container = {"name": "c", "restartCount": restarts, "state": state}
+    one = {"metadata": {"name": "p"}, "status": {"containerStatuses": [container]}}
+
+    assert ("pod p, container c: runs since 1 s, after 1 restarts" if told else "") == restarted_pod([one], NOW)

@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 
 CLUSTER = "remote"
 KUBECTL = str(ROOT / ".lab" / "bin" / "kubectl")
-IMAGE = "podinfo:6.9.2"
+IMAGE = "localhost/podinfo:6.7.0"
 
 
 @dataclass

@@ -65,7 +65,7 @@ def test_a_change_is_shown_field_by_field(stage):
 
     assert (
         "change: spec.template.spec.containers[main].env[A].value: 1 -> 2\n"
-        "spec.template.spec.containers[main].image: podinfo:6.9.2 -> other:1" == told
+        "spec.template.spec.containers[main].image: localhost/podinfo:6.7.0 -> other:1" == told
     )
 
 
