@@ -29,7 +29,7 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	@test -x $(PYTHON) || python3 -m venv $(VENV)
 	@awk '/^uv==/ {wanted = 1} wanted {print} wanted && !/\\$$/ {exit}' requirements.txt > $(VENV)/uv.txt
 	@$(PYTHON) -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r $(VENV)/uv.txt
-	@$(VENV)/bin/uv pip sync -q --require-hashes --python $(PYTHON) requirements.txt
+	@$(VENV)/bin/uv pip sync -q --compile-bytecode --require-hashes --python $(PYTHON) requirements.txt
 	@$(VENV)/bin/uv pip install -q --python $(PYTHON) --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -58,7 +58,7 @@ check: env ## format, lint, types, import contracts, pure tests: under a minute
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
-	@$(VENV)/bin/lint-imports --no-logo 2>/dev/null || $(VENV)/bin/lint-imports
+	@contracts=$$($(VENV)/bin/lint-imports) || { echo "$$contracts"; exit 1; }
 	@$(PYTHON) -m pytest -q -m "not lab and not prefect" tests/flotilla tests/lab
 
 format: env ## the code, formatted

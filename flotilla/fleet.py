@@ -102,12 +102,20 @@ class Approvals(Strict):
     webhook_env: str | None = None
 
 
+class Drift(StrEnum):
+    """What the scheduled look does about differences from what was rolled out."""
+
+    REPORT = "report"
+    CORRECT = "correct"
+
+
 class Fleet(Strict):
     """Every cluster that Flotilla runs as one. There is exactly one production cluster."""
 
     name: DnsLabel = "fleet"
     clusters: tuple[Cluster, ...] = Field(min_length=1)
     approvals: Approvals = Approvals()
+    drift: Drift = Drift.REPORT
 
     def cluster(self, name: str) -> Cluster:
         """Return the cluster of that name; raises KeyError naming those there are."""

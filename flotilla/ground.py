@@ -33,6 +33,7 @@ NEEDED: tuple[Right, ...] = (
     *_rights("get list watch create patch delete", "services"),
     *_rights("get list create patch delete", "configmaps"),
     *_rights("get list watch create patch delete", "deployments", "apps"),
+    *_rights("list", "replicasets", "apps"),
     *_rights("get list create patch delete", "controllerrevisions", "apps"),
     *_rights("get create update delete", "leases", "coordination.k8s.io"),
 )

@@ -33,6 +33,8 @@ class Handling:
     apply_once_affects: str = "always"
     replace: bool = False
     """Delete and create again when a patch is refused as immutable (k8s-update-strategy / resource-update: replace)."""
+    recreate_fields: tuple[str, ...] = ()
+    """Fields whose change alone is reason enough to delete and create again (resource-update: recreateFields)."""
 
 
 @dataclass(frozen=True)
@@ -112,19 +114,33 @@ class ObjectRef:
 
 @dataclass(frozen=True)
 class Output:
-    """A value that a read-object step hands on: ``name`` and the path in the object (``value.status["ready"]``)."""
+    """A value that a step hands on: the path in the object read (``("status", "ready")``), or a value known beforehand."""
 
     name: str
+    path: tuple[str | int, ...] = ()
+    value: str | None = None
+
+
+@dataclass(frozen=True)
+class Fill:
+    """An input whose value goes into a webhook's body at a path: ``("text",)``."""
+
+    input: str
     path: tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
 class Webhook:
-    """Where a notification goes: a URL, or a reference to an environment variable or Secret that holds it; and the body."""
+    """Where a notification goes: a URL, or a reference to what holds it; and the JSON body.
+
+    ``secret`` is ``env:NAME`` or ``secret:NAMESPACE/NAME/KEY``. ``fills`` are put into the body once their values are known:
+    flotilla.workflow.filled.
+    """
 
     url: str = ""
     secret: str = ""
     body: str = ""
+    fills: tuple[Fill, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -165,13 +181,20 @@ class Intent:
     source: str = ""
     keep_revisions: int = 10
     keep_legacy: bool = False
+    prune_after_failure: bool = False
+    prune_in_order: bool = False
     warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def steps_and_deliveries(self) -> tuple[tuple[str, Delivery], ...]:
+        """Every delivery with the name of its step, groups included, in the order of the steps."""
+        steps = [sub for step in self.steps for sub in (step.sub_steps or (step,))]
+        return tuple((step.name, delivery) for step in steps for delivery in step.deliveries)
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
         """Every delivery of every step, groups included, in the order of the steps."""
-        steps = [sub for step in self.steps for sub in (step.sub_steps or (step,))]
-        return tuple(delivery for step in steps for delivery in step.deliveries)
+        return tuple(delivery for _, delivery in self.steps_and_deliveries)
 
     @property
     def clusters(self) -> tuple[str, ...]:

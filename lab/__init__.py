@@ -1,1 +1,25 @@
-"""A fleet of three real Kubernetes clusters on this machine, for the demo, the tests and drills."""
+"""A fleet of three real Kubernetes clusters on this machine, for the demo, the tests and drills.
+
+`python -m lab --help` is the command line; the same verbs are here as functions.
+"""
+
+from lab.errors import CommandFailed, LabError, TookTooLong
+from lab.status import ClusterStatus, LabStatus
+from lab.verbs import cut, down, ensure, heal, image, look, start, stop, up
+
+__all__ = [
+    "ClusterStatus",
+    "CommandFailed",
+    "LabError",
+    "LabStatus",
+    "TookTooLong",
+    "cut",
+    "down",
+    "ensure",
+    "heal",
+    "image",
+    "look",
+    "start",
+    "stop",
+    "up",
+]

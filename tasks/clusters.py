@@ -5,23 +5,23 @@ from __future__ import annotations
 import base64
 import json
 import os
-import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import urllib3
 import yaml
-from kubernetes import client, config, dynamic
+from kubernetes import client, config
 from kubernetes.config import kube_config
 
 from flotilla.errors import InvalidInput, Permanent, Problem, Transient, phrase
 from flotilla.fleet import Cluster, Kubeconfig, SecretRef
 
 CONNECT_TIMEOUT = 5.0  # seconds; an API server that does not take a connection by then is away
+Found = TypeVar("Found")
 READ_TIMEOUT = 30.0  # seconds; an admission webhook may take up to 30
 POOL = 24  # connections kept per cluster: the workers of a fan-out and a few watches; fewer reconnect, at twice the CPU
 RETRIABLE = {408, 429, 500, 502, 503, 504}  # statuses that may pass by themselves
@@ -49,17 +49,21 @@ class Connection:
     def __init__(self, name: str, api: client.ApiClient) -> None:
         self.name = name
         self.api = api
-        self._discovery = threading.Lock()
-        self._dynamic: dynamic.DynamicClient | None = None
-        self._folder = tempfile.TemporaryDirectory(prefix="flotilla-")  # private: the library's default is shared in /tmp
+        self._memory: dict[tuple[str, ...], Any] = {}
 
-    @property
-    def dynamic(self) -> dynamic.DynamicClient:
-        """The client that knows the cluster's kinds; discovery happens at first use and is kept for this process."""
-        with self._discovery:  # not functools.cached_property: before Python 3.12 one lock of its serves all instances
-            if self._dynamic is None:
-                self._dynamic = dynamic.DynamicClient(self.api, cache_file=str(Path(self._folder.name) / "discovery.json"))
-            return self._dynamic
+    def remembered(self, key: tuple[str, ...], look: Callable[[], Found | None]) -> Found | None:
+        """Return what ``look`` found for a key the first time that it found anything."""
+        if key not in self._memory:
+            found = look()
+            if found is None:
+                return None
+            self._memory[key] = found
+        kept: Found = self._memory[key]
+        return kept
+
+    def forget(self, key: tuple[str, ...]) -> None:
+        """Look again the next time."""
+        self._memory.pop(key, None)
 
     def request(
         self,
@@ -69,6 +73,7 @@ class Connection:
         query: Mapping[str, str] | None = None,
         body: object = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
         timeout: float = READ_TIMEOUT,
     ) -> Answer:
         """Return what the API server answers, whatever the status; ``body`` is sent as JSON.
@@ -76,7 +81,7 @@ class Connection:
         Raises Transient where no answer came (refused, cut, timed out after ``timeout`` seconds) and Permanent where
         none can come (TLS trust, unknown credentials plugin).
         """
-        headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": "flotilla"}
+        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": "flotilla"}
         fields = list((query or {}).items())
         self.api.update_params_for_auth(headers, fields, ["BearerToken"])
         url = self.api.configuration.host + path + (f"?{urlencode(fields)}" if fields else "")
@@ -101,8 +106,8 @@ def refused(cluster: str, what: str, answer: Answer) -> Transient | Permanent:
     """
     hint = {
         401: "; the credentials are not valid (any more): renew them in the kubeconfig",
-        403: "; give the account this right, see `flotilla check`",
-    }.get(answer.status, "")
+        403: "; give the account this right, see `flotilla check`" if " cannot " in answer.message else "",
+    }.get(answer.status, "")  # admission refuses with 403 too, and no right would help there
     text = f"{cluster}: could not {what}: {answer.message} (HTTP {answer.status}){hint}"
     return Transient(text) if is_retriable(answer) else Permanent(text)
 
@@ -110,9 +115,10 @@ def refused(cluster: str, what: str, answer: Answer) -> Transient | Permanent:
 def is_retriable(answer: Answer) -> bool:
     """Tell whether an answer may be another one in a while.
 
-    An unknown field under server-side apply is answered with 500 "field not declared in schema": that one stays.
+    An unknown field or a value of a wrong type under server-side apply is answered with 500, "failed to create typed patch
+    object": that one stays.
     """
-    return answer.status in RETRIABLE and "field not declared in schema" not in answer.message
+    return answer.status in RETRIABLE and "failed to create typed patch object" not in answer.message
 
 
 def unreachable(cluster: str, host: str, error: Exception) -> Transient | Permanent:

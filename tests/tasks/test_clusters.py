@@ -134,6 +134,7 @@ def test_a_secret_is_only_read_from_inside_a_cluster(kubeconfig):
         (503, "starting", Transient),
         (500, "etcdserver: leader changed", Transient),
         (500, "failed to create typed patch object: .data.dta: field not declared in schema", Permanent),
+        (500, "failed to create typed patch object: .data.a: expected string, got 1", Permanent),
         (403, "is forbidden", Permanent),
         (422, "field is immutable", Permanent),
     ],
@@ -143,3 +144,17 @@ def test_only_what_may_pass_by_itself_is_transient(status, message, kind):
 
     assert isinstance(error, kind)
     assert "production: could not apply ConfigMap a/b" in str(error)
+
+
+FORBIDDEN = [
+    ('configmaps "m" is forbidden: User "u" cannot patch resource "configmaps"', True),
+    ('configmaps "m" is forbidden: unable to create new content in namespace n because it is being terminated', False),
+    ('admission webhook "policy.example.com" denied the request: no', False),
+]
+
+
+@pytest.mark.parametrize(("message", "advised"), FORBIDDEN)
+def test_a_right_is_advised_only_where_one_is_missing(message, advised):
+    error = refused("production", "apply ConfigMap a/b", Answer(403, {"message": message}, {}))
+
+    assert advised == ("give the account this right" in str(error))

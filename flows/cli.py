@@ -1,0 +1,298 @@
+"""`flotilla` on the command line: the same stories without the UI; each command imports only what it needs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from flotilla.errors import FlotillaError, InvalidInput, Refused
+
+FAILED, BAD_INPUT, REFUSED = 1, 2, 3
+"""Exit codes; 0 is success."""
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+server = typer.Typer(no_args_is_help=True, help="The local Prefect server and its worker.")
+app.add_typer(server, name="server")
+
+FleetFile = Annotated[str, typer.Option("--fleet", help="The fleet file.", envvar="FLOTILLA_FLEET")]
+Images = Annotated[
+    list[str] | None, typer.Option("--image", help="COMPONENT=IMAGE instead of the one in the file; repeatable.")
+]
+Also = Annotated[list[str] | None, typer.Option("--also", help="One more file, with Policies or Workflows; repeatable.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For other programs.")]
+Follow = Annotated[bool, typer.Option("--follow/--detach", help="Stay until the run ends, and ask at its gates.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Agree at every gate (approve=auto), where the fleet file allows it.")]
+Force = Annotated[bool, typer.Option("--force", help="Take over fields that others own; else they are conflicts.")]
+DEFAULT_FLEET = "deployments/fleet.yaml"
+
+
+@app.callback()
+def flotilla() -> None:
+    """Run three Kubernetes clusters as one: roll out, go back, compare. Exit codes: 1 failed, 2 bad input, 3 refused."""
+
+
+@app.command()
+def check(fleet: FleetFile = DEFAULT_FLEET, as_json: AsJson = False) -> None:
+    """Validate the fleet file, reach every cluster, check versions and permissions."""
+    from dataclasses import asdict
+
+    from flows.check import check_fleet, read_fleet
+
+    findings = check_fleet(read_fleet(fleet))
+    rows = [
+        {
+            "cluster": f.cluster,
+            "ok": "yes" if f.ok else "NO",
+            **{k: v for k, v in asdict(f).items() if k not in ("cluster", "ok")},
+        }
+        for f in findings
+    ]
+    _print(rows, [asdict(one) for one in findings] if as_json else None)
+    if not all(one.ok for one in findings):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def plan(
+    application: str, fleet: FleetFile = DEFAULT_FLEET, image: Images = None, also: Also = None, as_json: AsJson = False
+) -> None:
+    """Show what rolling APPLICATION (a file) out would do in every cluster; nothing is changed."""
+    from flows.check import read_fleet
+    from tasks.manifests import load_application
+    from tasks.planning import plan_rollout
+
+    clusters = read_fleet(fleet)
+    intent = load_application([application, *(also or [])], clusters, _images(image))
+    found = plan_rollout(clusters, intent)
+    told = {"hash": found.hash, "summary": found.summary(), "changes": found.rows(), "warnings": list(intent.warnings)}
+    _print(found.rows(), told if as_json else None)
+    if not as_json:
+        for warning in intent.warnings:
+            typer.echo(f"warning: {warning}", err=True)
+        typer.echo(f"{found.summary()}  (hash {found.hash[:12]})")
+    if found.blocked or found.unreachable:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def rollout(
+    application: str,
+    fleet: FleetFile = DEFAULT_FLEET,
+    image: Images = None,
+    also: Also = None,
+    dry_run: Annotated[bool, typer.Option(help="Show the plan and stop.")] = False,
+    yes: Yes = False,
+    force: Force = False,
+    follow: Follow = True,
+) -> None:
+    """Roll APPLICATION (a file) out over the fleet, through the Prefect server."""
+    parameters = {
+        "application": application,
+        "fleet": fleet,
+        "images": _images(image),
+        "also": also,
+        "dry_run": dry_run,
+        "approve": "auto" if yes else "ask",
+        "force": force,
+    }
+    _run("rollout/rollout", parameters, follow)
+
+
+@app.command()
+def rollback(
+    application: str,
+    namespace: Annotated[str, typer.Option("--namespace", "-n")] = "default",
+    to: Annotated[int | None, typer.Option(help="Number of a kept revision; else the last good one before the newest.")] = None,
+    fleet: FleetFile = DEFAULT_FLEET,
+    dry_run: Annotated[bool, typer.Option(help="Show the plan and stop.")] = False,
+    yes: Yes = False,
+    force: Force = False,
+    follow: Follow = True,
+) -> None:
+    """Take APPLICATION (its name) back to a kept revision in every cluster."""
+    parameters: dict[str, Any] = {"application": application, "namespace": namespace, "to": to, "fleet": fleet}
+    _run("rollback/rollback", {**parameters, "dry_run": dry_run, "approve": "auto" if yes else "ask", "force": force}, follow)
+
+
+@app.command()
+def drift(
+    fleet: FleetFile = DEFAULT_FLEET,
+    correct: Annotated[bool, typer.Option("--correct", help="Put right what differs.")] = False,
+    follow: Follow = True,
+) -> None:
+    """Compare what was rolled out with what is; bring along clusters that were away."""
+    _run("drift/drift", {"fleet": fleet, **({"correct": "correct"} if correct else {})}, follow)
+
+
+@app.command()
+def revisions(
+    application: str,
+    namespace: Annotated[str, typer.Option("--namespace", "-n")] = "default",
+    fleet: FleetFile = DEFAULT_FLEET,
+    as_json: AsJson = False,
+) -> None:
+    """Show the revisions of APPLICATION (its name) that the clusters keep, and who agreed to them."""
+    from flows.check import read_fleet
+    from tasks.planning import known_revisions
+
+    known, errors = known_revisions(read_fleet(fleet), application, namespace)
+    rows = [
+        {
+            "revision": str(one.number),
+            "cluster": one.cluster,
+            "state": str(one.state),
+            "started": one.started,
+            "agreed by": ", ".join(f"{a.name} ({a.gate}: {a.reason})" for a in one.approvals),
+            "note": one.note,
+        }
+        for one in sorted(known, key=lambda one: (-one.number, one.cluster))
+    ]
+    _print(rows, rows if as_json else None)
+    for error in errors:
+        typer.echo(f"could not be asked: {error}", err=True)
+    if errors:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def waiting(as_json: AsJson = False) -> None:
+    """List the runs that wait for a person."""
+    from tasks import orchestrator
+
+    rows = [
+        {
+            "run": run["id"],
+            "name": run["name"],
+            "gate": (run["state"]["state_details"].get("pause_key") or "").rpartition("-")[0],
+            "since": run["state"]["timestamp"],
+            "link": orchestrator.ui_link(run["id"]),
+        }
+        for run in orchestrator.waiting()
+    ]
+    _print(rows, rows if as_json else None)
+
+
+@app.command()
+def approve(
+    run: str,
+    name: Annotated[str, typer.Option("--as", help="Who you are; kept with the revision.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the revision.")],
+    reject: Annotated[bool, typer.Option("--reject", help="Say no: what is done is rolled back.")] = False,
+) -> None:
+    """Answer the gate at which RUN waits."""
+    from tasks import orchestrator
+
+    refusal = orchestrator.answer_gate(run, "reject" if reject else "approve", name, reason)
+    if refusal:
+        typer.echo(f"the answer was not taken: {refusal}", err=True)
+        raise typer.Exit(BAD_INPUT)
+    typer.echo(f"{'rejected' if reject else 'approved'} by {name}; the run goes on: {orchestrator.ui_link(run)}")
+
+
+@app.command()
+def demo() -> None:
+    """Show the main job on the lab: roll podinfo out, upgrade it through a gate, roll a bad version back."""
+    from flows.demo import play
+
+    play()
+
+
+@server.command("up")
+def server_up() -> None:
+    """Start the Prefect server and its worker where they don't run, and register every deployment."""
+    from tasks import orchestrator
+
+    for name, done in orchestrator.start_all().items():
+        typer.echo(f"prefect {name}: {done}")
+    orchestrator.deploy_all()
+    typer.echo(f"prefect UI: {orchestrator.ui_link()}")
+
+
+@server.command("down")
+def server_down() -> None:
+    """End the worker and the server."""
+    from tasks import orchestrator
+
+    for name, done in orchestrator.stop_all().items():
+        typer.echo(f"prefect {name}: {done}")
+
+
+@server.command("status")
+def server_status() -> None:
+    """Say what runs and where; exit code 1 if something does not."""
+    from tasks import orchestrator
+
+    found = orchestrator.parts()
+    for name, runs in found.items():
+        typer.echo(f"prefect {name}: {'runs' if runs else 'does not run'}")
+    if not all(found.values()):
+        raise typer.Exit(FAILED)
+    typer.echo(f"prefect UI: {orchestrator.ui_link()}")
+
+
+@app.command()
+def env() -> None:
+    """Print the variables with which `prefect` itself acts on the local server: eval "$(flotilla env)"."""
+    import shlex
+
+    from tasks import orchestrator
+
+    for name, value in orchestrator.environment().items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+def main() -> None:
+    """Run the command line; errors of ours are told in words, with an exit code of their kind."""
+    try:
+        app(standalone_mode=True)
+    except InvalidInput as error:
+        sys.exit(_told(error, BAD_INPUT))
+    except Refused as error:
+        sys.exit(_told(error, REFUSED))
+    except FlotillaError as error:
+        sys.exit(_told(error, FAILED))
+
+
+def _told(error: FlotillaError, code: int) -> int:
+    typer.echo(f"error: {error}", err=True)
+    return code
+
+
+def _run(deployment: str, parameters: dict[str, Any], follow: bool) -> None:
+    from flows.following import follow_run
+    from tasks import orchestrator
+
+    run = orchestrator.submit(deployment, parameters)
+    typer.echo(f"run {run['name']} {run['id']}: {orchestrator.ui_link(run['id'])}")
+    if follow:
+        raise typer.Exit(follow_run(run["id"], typer.echo))
+
+
+def _images(given: list[str] | None) -> dict[str, str]:
+    from flotilla.errors import Problem
+
+    images = {}
+    for one in given or []:
+        name, equals, image = one.partition("=")
+        if not (name and equals and image):
+            raise InvalidInput([Problem("command line", "--image", one, "COMPONENT=IMAGE")])
+        images[name] = image
+    return images
+
+
+def _print(rows: list[dict[str, str]], as_json: object = None) -> None:
+    if as_json is not None:
+        typer.echo(json.dumps(as_json, indent=2, default=str))
+        return
+    if not rows:
+        typer.echo("nothing")
+        return
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)

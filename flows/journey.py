@@ -1,0 +1,141 @@
+"""What the stories share of a run under way: the fleet, the intent, what is told to people, and who this run is."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import runtime
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Cancelled, Failed
+
+from flotilla.errors import FlotillaError, InvalidInput, Permanent, Refused, Transient
+from flotilla.fleet import Fleet
+from flotilla.intent import Intent
+from flotilla.rollout import Plan
+from tasks.clusters import Connection, connect
+from tasks.planning import plan_rollout
+from tasks.workloads import Scene, scene_of
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+SHOWN = 300  # rows of a plan that an artifact shows; the rest is counted
+
+
+class Journey:
+    """One run over one application. A plain object, so that Prefect passes it on to tasks without looking into it."""
+
+    def __init__(self, fleet: Fleet, intent: Intent, *, force: bool = False) -> None:
+        self.fleet = fleet
+        self.intent = intent
+        self.force = force
+        self.run = run_id()
+
+    def connection(self, cluster: str) -> Connection:
+        """Return the connection to a cluster of the fleet."""
+        return connect(self.fleet.cluster(cluster))
+
+    def scene(self, cluster: str, intent: Intent | None = None) -> Scene:
+        """Return the application as a cluster is to have it and as it has it; of another intent where one is given."""
+        return scene_of(self.connection(cluster), intent or self.intent, force=self.force)
+
+    def plan(self) -> Plan:
+        """Return what rolling the intent out would do now, all clusters looked at side by side."""
+        return plan_rollout(self.fleet, self.intent, force=self.force)
+
+
+def run_id() -> str:
+    """Return who this run is: Prefect's flow run id, or the process outside of Prefect."""
+    return str(runtime.flow_run.id or f"process-{os.getpid()}")
+
+
+def now() -> str:
+    """Return the time, UTC, ISO 8601, to the second."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def say(text: str, *args: object) -> None:
+    """Log a line where the operator looks: in the run."""
+    get_run_logger().info(text, *args)
+
+
+def warn(text: str, *args: object) -> None:
+    """Log a line that the operator should not overlook."""
+    get_run_logger().warning(text, *args)
+
+
+def show(key: str, title: str, body: str) -> None:
+    """Publish markdown as an artifact of the run; later ones of the same key take its place."""
+    create_markdown_artifact(key=key.replace(".", "-").lower(), markdown=body, description=title)
+
+
+def show_plan(plan: Plan, title: str = "Plan") -> None:
+    """Publish a plan as a table and log it in one line."""
+    say("%s: %s (hash %s)", title, plan.summary(), plan.hash[:12])
+    show(f"plan-{plan.application}", f"{title} of {plan.application}", plan_text(plan))
+
+
+def plan_text(plan: Plan) -> str:
+    """Return a plan as markdown: its hash, a line for each cluster, a row for each object that would change."""
+    rows = plan.rows()
+    told = f"**{plan.summary()}**\n\nhash `{plan.hash[:12]}`\n\n" + table(rows[:SHOWN])
+    return told + (f"\n\n... and {len(rows) - SHOWN} more" if len(rows) > SHOWN else "")
+
+
+def table(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as a markdown table."""
+    lines = list(rows)
+    if not lines:
+        return "nothing"
+    head = list(lines[0])
+    cells = [[str(row[name]).replace("|", "\\|").replace("\n", "<br>") for name in head] for row in lines]
+    return "\n".join(["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *cells]])
+
+
+def refuse_blocked(plan: Plan) -> None:
+    """Stop before anything is changed where a cluster would not take what is planned."""
+    if plan.blocked:
+        told = "\n".join(f"{one.cluster}: {one.key}: {one.action}: {one.message}" for one in plan.blocked)
+        raise Permanent(f"{plan.application}: nothing was changed, {len(plan.blocked)} objects would not be taken:\n{told}")
+
+
+def told(story: Callable[Parameters, Result]) -> Callable[Parameters, Result | State[Any]]:
+    """Have a story that ends with an error of ours end in words, without a trace of where in the code it was noticed.
+
+    What a person refused is Cancelled, everything else Failed. An error that is not ours is a defect and keeps its trace.
+    """
+
+    @functools.wraps(story)
+    def telling(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result | State[Any]:
+        try:
+            return story(*args, **kwargs)
+        except Refused as error:
+            warn("%s", error)
+            return Cancelled(name="Rejected", message=str(error))
+        except FlotillaError as error:
+            get_run_logger().error("%s", error)
+            name = "BadInput" if isinstance(error, InvalidInput) else "Failed"
+            return Failed(name=name, message=str(error))
+
+    # types resolved where the story stands: Prefect makes the form and the checks of parameters from them
+    telling.__signature__ = inspect.signature(story, eval_str=True)  # type: ignore[attr-defined]
+    telling.__annotations__ = {name: one.annotation for name, one in telling.__signature__.parameters.items()}  # type: ignore[attr-defined]
+    return telling
+
+
+def is_transient(_task: Any, _task_run: Any, state: Any) -> bool:
+    """Tell Prefect whether a failed task may be tried again: by the kind of its error, never by hope."""
+    try:
+        state.result()
+    except Transient:
+        return True
+    except BaseException:  # noqa: BLE001 - whatever else it was, it is not retried
+        return False
+    return False

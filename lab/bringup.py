@@ -1,0 +1,134 @@
+"""Bringing a lab up: what it is to be, and then every site side by side, each step a no-op where it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from lab import (
+    addons,
+    binaries,
+    cgroups,
+    cleanup,
+    controlplane,
+    images,
+    kubeconfig,
+    mountspace,
+    network,
+    nodes,
+    processes,
+    settings,
+    slots,
+    system,
+)
+from lab.binaries import Binaries, Say
+from lab.errors import LabError
+from lab.layout import ClusterLayout, Layout, overlapping
+from lab.settings import Settings
+
+
+def settle(folder: Path, simulated_nodes: int | None, real_nodes: bool | None, say: Say) -> Settings:
+    """Settle what the lab is to be from what is asked now and what it was before; have its slot registered."""
+    before = settings.read(folder)
+    real = _real_nodes(before, real_nodes, say)
+    if simulated_nodes is None:
+        simulated_nodes = before.simulated_nodes if before else int(not real)
+    slot = slots.reclaim(folder, before.slot) if before else slots.claim(folder, _objection(folder, real))
+    asked = Settings(slot, real, simulated_nodes)
+    settings.write(folder, asked)
+    return asked
+
+
+def everything(layout: Layout, programs: Binaries, simulated_nodes: int, say: Say) -> None:
+    """Have all sites serving, with that many simulated nodes in each."""
+    archives = images.archives(programs, binaries.cache() / "images") if layout.real_nodes else []
+    controlplane.end_strays(layout.clusters)
+    kubeconfig.write(layout, programs)
+    if layout.real_nodes:
+        network.create(layout)
+        _enclose(layout)
+        say("networks and control groups ready")
+
+    def one(cluster: ClusterLayout) -> None:
+        connect(cluster)
+        site(cluster, layout, programs, say, archives)
+        addons.scale_simulated(cluster, programs, simulated_nodes)
+
+    with ThreadPoolExecutor(len(layout.clusters)) as pool:
+        sites = [pool.submit(one, cluster) for cluster in layout.clusters]
+    _raise_errors(sites)
+
+
+def site(cluster: ClusterLayout, layout: Layout, programs: Binaries, say: Say, archives: Iterable[Path] = ()) -> None:
+    """Have one site serving: control plane and container runtime side by side, then the node's agents, then DNS."""
+    with ThreadPoolExecutor(2) as pool:
+        steps: list[Future[None]] = [pool.submit(controlplane.ensure, cluster, programs)]
+        if cluster.real_node:
+            steps.append(pool.submit(nodes.ensure_runtime, cluster, layout, list(archives)))
+    _raise_errors(steps)
+    say(f"{cluster.name}: control plane ready")
+    if cluster.real_node:
+        _node(cluster, programs, say)
+
+
+def connect(cluster: ClusterLayout) -> None:
+    """Have a site's network as if it had never been cut."""
+    if cluster.real_node:
+        network.heal(cluster)
+    else:
+        processes.unpause(cluster, "kube-apiserver")
+
+
+def _node(cluster: ClusterLayout, programs: Binaries, say: Say) -> None:
+    started = nodes.ensure_agents(cluster, programs)
+    addons.ensure_dns(cluster, programs)
+    nodes.wait_ready(cluster, started)
+    say(f"{cluster.name}: node Ready")
+    addons.wait_dns(cluster)
+    say(f"{cluster.name}: DNS answers")
+
+
+def _enclose(layout: Layout) -> None:
+    """Have control groups and mount namespaces; a site whose processes run outside such a namespace stays as it is."""
+    for cluster in layout.clusters:
+        cgroups.create(cluster.cgroup)
+        if not cgroups.members(cluster.cgroup):
+            mountspace.create(cluster)
+
+
+def _raise_errors(steps: Iterable[Future[None]]) -> None:
+    errors = [error for step in steps if (error := step.exception())]
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise LabError("; ".join(str(error) for error in errors)) from errors[0]
+
+
+def _real_nodes(before: Settings | None, asked: bool | None, say: Say) -> bool:
+    """Decide whether the nodes are real: as before, else as asked, else as this machine allows."""
+    if before and asked is not None and asked != before.real_nodes:
+        kind = "real" if before.real_nodes else "simulated"
+        raise LabError(f"the lab was brought up with {kind} nodes: run `python -m lab down` before changing that")
+    reason = "" if before and before.real_nodes else system.why_no_real_nodes()
+    if asked and reason:
+        raise LabError(f"real nodes were asked for, but {reason}")
+    real = before.real_nodes if before else asked is not False and not reason
+    if not real:
+        say(system.what_is_left_out(reason or "asked for"))
+    return real
+
+
+def _objection(folder: Path, real_nodes: bool) -> Callable[[int], str]:
+    """Say what on this machine speaks against a slot: leftovers under its names, or routes into its addresses."""
+
+    def objection(slot: int) -> str:
+        if not real_nodes:
+            return ""
+        layout = Layout(folder, slot)
+        if traces := cleanup.traces(layout):
+            return f"{traces[0]} is there"
+        route = overlapping(layout.network, network.routes())
+        return f"this machine has a route to {route}, which overlaps {layout.network}" if route else ""
+
+    return objection

@@ -1,0 +1,39 @@
+"""One DNS question by UDP, RFC 1035: enough to know whether a cluster's DNS serves."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import struct
+
+_ASKED = "kubernetes.default.svc.cluster.local"
+_RECURSION_DESIRED = 0x0100
+_A, _IN = 1, 1
+
+
+def answers(server: str, *, timeout: float = 1) -> bool:
+    """Tell whether a server has an address for the API server's Service, which every cluster has."""
+    number = secrets.randbelow(1 << 16)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(timeout)
+        try:
+            client.sendto(question(number, _ASKED), (server, 53))
+            reply = client.recv(4096)
+        except OSError:
+            return False
+    return is_answer(reply, number)
+
+
+def question(number: int, name: str) -> bytes:
+    """Ask for the IPv4 addresses of a name."""
+    header = struct.pack(">6H", number, _RECURSION_DESIRED, 1, 0, 0, 0)
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    return header + labels + b"\0" + struct.pack(">2H", _A, _IN)
+
+
+def is_answer(reply: bytes, number: int) -> bool:
+    """Tell whether a reply belongs to the question, has no error code, and holds an answer."""
+    if len(reply) < 12:
+        return False
+    seen, flags, _, found, _, _ = struct.unpack_from(">6H", reply)
+    return seen == number and bool(flags & 0x8000) and not flags & 0x000F and found > 0

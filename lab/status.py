@@ -1,0 +1,156 @@
+"""What is so: each cluster looked at, never remembered."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab import addons, api, network, processes
+from lab.layout import ClusterLayout, Layout
+from lab.processes import Life
+
+UP, DOWN, CUT, DEGRADED = "up", "down", "cut", "degraded"
+
+
+@dataclass(frozen=True)
+class ClusterStatus:
+    """One cluster as it was seen; `reason` says what is wrong unless it is up."""
+
+    name: str
+    context: str
+    state: str
+    reason: str
+    server: str
+    public_port: int
+    real_nodes: int
+    simulated_nodes: int | None
+    node: str | None
+    node_address: str | None
+    namespace: str | None
+    uplink: str | None
+    cgroup: str | None
+    containerd_socket: str | None
+    pod_range: str | None
+    service_range: str
+    dns_address: str | None
+    parts: dict[str, str] = field(default_factory=dict)
+    pids: dict[str, int | None] = field(default_factory=dict)
+    logs: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LabStatus:
+    """The lab as it was seen; `reused` tells whether it ran before it was asked for."""
+
+    lab: Path
+    kubeconfig: Path
+    slot: int | None
+    bridge: str | None
+    host_address: str | None
+    network: str | None
+    binaries: str | None
+    clusters: tuple[ClusterStatus, ...]
+    reused: bool = False
+
+    @property
+    def is_up(self) -> bool:
+        """Whether every cluster is up."""
+        return bool(self.clusters) and all(cluster.state == UP for cluster in self.clusters)
+
+    def cluster(self, name: str) -> ClusterStatus:
+        """Return the cluster of that name; KeyError where there is none."""
+        return {cluster.name: cluster for cluster in self.clusters}[name]
+
+    def as_json(self) -> str:
+        """Render it for other programs."""
+        return json.dumps(dataclasses.asdict(self), indent=2, default=str)
+
+
+def look(layout: Layout, binaries: Path | None = None) -> LabStatus:
+    """Look at every cluster, side by side."""
+    with ThreadPoolExecutor(len(layout.clusters)) as pool:
+        clusters = tuple(pool.map(_look_at, layout.clusters))
+    real = layout.real_nodes
+    return LabStatus(
+        lab=layout.directory,
+        kubeconfig=layout.kubeconfig,
+        slot=layout.slot,
+        bridge=layout.bridge if real else None,
+        host_address=layout.bridge_address if real else None,
+        network=str(layout.network) if real else None,
+        binaries=str(binaries) if binaries else None,
+        clusters=clusters,
+    )
+
+
+def nothing(directory: Path) -> LabStatus:
+    """Describe a folder in which there is no lab."""
+    return LabStatus(directory, directory / "kubeconfig", None, None, None, None, None, ())
+
+
+def verdict(parts: dict[str, Life], *, cut: bool, complaints: list[str]) -> tuple[str, str]:
+    """Judge a cluster by its processes, its cable and the complaints of those who asked it: state and reason."""
+    if all(life is Life.DEAD for life in parts.values()):
+        return DOWN, "none of its processes runs"
+    if cut:
+        return CUT, "its network is cut"
+    if parts.get("kube-apiserver") is Life.STOPPED:
+        return CUT, "its API server is stopped"
+    dead = [part for part, life in parts.items() if life is not Life.RUNNING]
+    reasons = ([f"not running: {', '.join(dead)}"] if dead else []) + complaints
+    return (DEGRADED, "; ".join(reasons)) if reasons else (UP, "")
+
+
+def _look_at(cluster: ClusterLayout) -> ClusterStatus:
+    lives = {part: processes.life(cluster, part) for part in cluster.parts}
+    cut = cluster.real_node and network.is_cut(cluster)
+    silent = cut or lives["kube-apiserver"] is not Life.RUNNING
+    state, reason = verdict(lives, cut=cut, complaints=[] if silent else _complaints(cluster))
+    return ClusterStatus(
+        name=cluster.name,
+        context=cluster.name,
+        state=state,
+        reason=reason,
+        server=cluster.server,
+        public_port=cluster.public_port,
+        real_nodes=int(cluster.real_node),
+        simulated_nodes=None if silent else _simulated(cluster),
+        service_range=str(cluster.service_range),
+        parts={part: life.value for part, life in lives.items()},
+        pids={part: processes.pid_of(cluster, part) for part in cluster.parts},
+        logs={part: str(cluster.log(part)) for part in cluster.parts},
+        **_node_facts(cluster),
+    )
+
+
+def _node_facts(cluster: ClusterLayout) -> dict[str, Any]:
+    facts = {
+        "node": cluster.node,
+        "node_address": cluster.node_address,
+        "namespace": cluster.namespace,
+        "uplink": cluster.uplink,
+        "cgroup": cluster.cgroup,
+        "containerd_socket": str(cluster.socket),
+        "pod_range": str(cluster.pod_range),
+        "dns_address": cluster.dns_address,
+    }
+    return facts if cluster.real_node else dict.fromkeys(facts)
+
+
+def _complaints(cluster: ClusterLayout) -> list[str]:
+    looks = [api.not_ready] + ([api.node_not_ready, addons.dns_not_ready] if cluster.real_node else [])
+    for look_ in looks:
+        if complaint := look_(cluster):
+            return [complaint]  # what depends on it would only repeat it
+    return []
+
+
+def _simulated(cluster: ClusterLayout) -> int | None:
+    try:
+        return len(addons.simulated(cluster))
+    except OSError:
+        return None

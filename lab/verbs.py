@@ -1,0 +1,171 @@
+"""The lab's verbs: up, down, status, cut, heal, stop, start, image. Each may be repeated, and looks before it acts."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from lab import (
+    binaries,
+    bringup,
+    cleanup,
+    controlplane,
+    images,
+    kubeconfig,
+    network,
+    nodes,
+    processes,
+    settings,
+    slots,
+    status,
+    system,
+)
+from lab.errors import LabError
+from lab.layout import CLUSTERS, ClusterLayout, Layout
+from lab.status import LabStatus
+
+Say = Callable[[str], None]
+
+
+def silent(_: str) -> None:
+    """Say nothing: for callers that want the result only."""
+
+
+def up(*, simulated_nodes: int | None = None, real_nodes: bool | None = None, say: Say = silent) -> LabStatus:
+    """Have the lab running: brought up, or repaired where something of it has died; raises LabError if it cannot be.
+
+    What is not given stays as it is, or is as good as this machine allows in a new lab.
+    """
+    folder, say = settings.directory(), _with_time(say)
+    settings.check_path(folder)
+    with slots.alone_in(folder):
+        asked = bringup.settle(folder, simulated_nodes, real_nodes, say)
+        layout = asked.layout(folder)
+        if layout.real_nodes:
+            system.ensure_packages(say)
+        programs = binaries.ensure(say)
+        say(f"lab {folder}, slot {asked.slot}")
+        bringup.everything(layout, programs, asked.simulated_nodes, say)
+        return status.look(layout, kubeconfig.tools(layout))
+
+
+def down(*, say: Say = silent) -> bool:
+    """Have nothing left of the lab; tell whether there was one."""
+    folder, say = settings.directory(), _with_time(say)
+    slot = _slot(folder)
+    if slot is None:
+        return False
+    with slots.alone_in(folder):
+        if slots.owner(slot) in {None, folder}:
+            cleanup.remove(Layout(folder, slot), say)
+        else:  # since a reboot, which has ended all of this lab but its files
+            cleanup.remove_files(folder)
+        slots.release(folder, cleanup.after_last_lab)
+    return True
+
+
+def look() -> LabStatus:
+    """Look at the lab, whatever state it is in."""
+    folder = settings.directory()
+    asked = settings.read(folder)
+    if asked is None:
+        return status.nothing(folder)
+    layout = asked.layout(folder)
+    return status.look(layout, kubeconfig.tools(layout))
+
+
+def ensure(*, say: Say = silent) -> LabStatus:
+    """Have the lab running for a while: the running one (`reused`), repaired if need be, or a new one."""
+    before = look()
+    running = any(cluster.state != status.DOWN for cluster in before.clusters)
+    after = before if before.is_up else up(say=say)
+    return dataclasses.replace(after, reused=running)
+
+
+def cut(site: str) -> None:
+    """Take a site's network away in both directions; inside the site everything goes on."""
+    cluster = _cluster(site)
+    if cluster.real_node:
+        network.cut(cluster)
+    else:
+        processes.pause(cluster, "kube-apiserver")
+
+
+def heal(site: str) -> None:
+    """Give a site's network back."""
+    bringup.connect(_cluster(site))
+
+
+def stop(site: str, part: str | None = None, *, kill: bool = False) -> None:
+    """End one part of a site, or, without a part, all of its processes and pods at once, as a power failure does."""
+    cluster = _cluster(site)
+    if part is None:
+        cleanup.kill(cluster)
+    else:
+        processes.stop(cluster, _part(cluster, part), grace=0 if kill else 5)
+
+
+def start(site: str, part: str | None = None) -> None:
+    """Start one part of a site, or, without a part, all that does not run, and wait until it serves again."""
+    cluster, programs = _cluster(site), binaries.ensure(silent)
+    if part is None:
+        bringup.site(cluster, _layout(), programs, silent)
+    elif nodes.is_node_part(_part(cluster, part)):
+        nodes.start(cluster, part, programs)
+    else:
+        controlplane.start(cluster, part)
+        controlplane.wait_ready(cluster)
+
+
+def image(file: Path, name: str | None = None) -> list[str]:
+    """Have an image in every node: an archive, or a static program that is wrapped into one; return its names."""
+    layout = _layout()
+    if not layout.real_nodes:
+        raise LabError(f"{layout.directory} has simulated nodes only: there is no containerd to import {file} into")
+    if not file.is_file():
+        raise LabError(f"no file {file} to import: expected an OCI or Docker image archive, or a static Linux program")
+    archive = file if images.is_archive(file) else _wrapped(file, name)
+    with ThreadPoolExecutor(len(layout.clusters)) as pool:
+        found = list(pool.map(lambda cluster: images.import_into(cluster, archive, name), layout.clusters))
+    return found[0]
+
+
+def _wrapped(file: Path, name: str | None) -> Path:
+    return images.archive(images.around_program(file, name or f"localhost/{file.name}:lab"), binaries.cache() / "images")
+
+
+def _layout() -> Layout:
+    folder = settings.directory()
+    asked = settings.read(folder)
+    if asked is None:
+        raise LabError(f"there is no lab in {folder}: bring it up with `python -m lab up`")
+    return asked.layout(folder)
+
+
+def _cluster(site: str) -> ClusterLayout:
+    if site not in CLUSTERS:
+        raise LabError(f"no site {site!r} in the lab: expected one of {', '.join(CLUSTERS)}")
+    return _layout().cluster(site)
+
+
+def _part(cluster: ClusterLayout, part: str) -> str:
+    if part not in cluster.parts:
+        raise LabError(f"{cluster.name} has no part {part!r}: expected one of {', '.join(cluster.parts)}")
+    return part
+
+
+def _slot(folder: Path) -> int | None:
+    """Find the lab's slot for taking it down: by its own word, or by the register where its folder is damaged or gone."""
+    registered = slots.find(folder)
+    if registered is not None:
+        return registered
+    asked = settings.read(folder)
+    return asked.slot if asked else None
+
+
+def _with_time(say: Say) -> Say:
+    started = time.monotonic()
+    return lambda text: say(f"{time.monotonic() - started:6.1f} s  {text}")

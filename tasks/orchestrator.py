@@ -1,0 +1,309 @@
+"""The local Prefect: a server on loopback and one worker, started and ended by their own ids; and its API, spoken plainly.
+
+Nothing here imports Prefect: that costs more than a second, and the command line is to answer at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from flotilla.errors import Permanent, Transient
+
+POOL = "flotilla"
+POLL = "1"  # seconds between the worker's questions for work: half as often costs nothing less that can be measured
+START_WITHIN = 90.0  # seconds; the first start writes the database's tables
+PARTS = ("server", "worker")
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_CLI_PROMPT": "false",
+    "PREFECT_LOGGING_INTERNAL_LEVEL": "ERROR",
+}
+SERVING = {
+    # SQLite has one writer; whoever comes second waits for it so many seconds
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+    # old runs go after 30 days, with their logs and artifacts
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs,orphans",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": "30d",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A process of ours: its id and the time at which it started, so that no other one is taken for it."""
+
+    pid: int
+    started: float
+
+    def process(self) -> psutil.Process | None:
+        """Return the process if it still is this one and alive."""
+        try:
+            found = psutil.Process(self.pid)
+            same = abs(found.create_time() - self.started) < 0.01
+            return found if same and found.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.NoSuchProcess:
+            return None
+
+
+def home() -> Path:
+    """Return the folder of the local Prefect: FLOTILLA_HOME, else `.flotilla` where we are."""
+    return Path(os.environ.get("FLOTILLA_HOME") or ".flotilla").absolute()
+
+
+def api_url() -> str:
+    """Return where Prefect's API is: PREFECT_API_URL, else the local server's; raises Permanent where there is none."""
+    if given := os.environ.get("PREFECT_API_URL"):
+        return given.rstrip("/")
+    recorded = _recorded().get("api")
+    if not recorded:
+        raise Permanent(
+            "no Prefect server is known here: start one with `make up` or `flotilla server up`, or set PREFECT_API_URL"
+        )
+    return str(recorded)
+
+
+def ui_link(run: str = "") -> str:
+    """Return the address of the UI, or of one run in it."""
+    base = api_url().removesuffix("/api")
+    return f"{base}/runs/flow-run/{run}" if run else base
+
+
+def environment() -> dict[str, str]:
+    """Return the variables with which Prefect's own commands act on the local server."""
+    told = {"PREFECT_API_URL": api_url(), "PREFECT_HOME": str(home() / "prefect"), **QUIET}
+    if auth := _auth():
+        told["PREFECT_API_AUTH_STRING"] = auth
+    return told
+
+
+def start_all() -> dict[str, str]:
+    """Start what does not run: server, then worker; return what was done with each part. Quick where both run."""
+    home().mkdir(parents=True, exist_ok=True)
+    done = {"server": _ensure_server()}
+    restarted = done["server"] != "runs"
+    done["worker"] = _ensure("worker", [*_prefect(), "worker", "start", "--pool", POOL, "--type", "process", "--limit", "20"])
+    if restarted or done["worker"] != "runs":
+        _wait_for("its work pool", lambda: call("GET", f"/work_pools/{POOL}").status_code == 200)
+    return done
+
+
+def deploy_all() -> None:
+    """Register every deployment of prefect.yaml; raises Permanent with Prefect's words where it refuses one."""
+    command = [*_prefect(), "--no-prompt", "deploy", "--all"]
+    done = subprocess.run(command, env=_variables(), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Permanent(f"prefect deploy --all failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+def stop_all() -> dict[str, str]:
+    """End the worker, then the server, each with all that it started; return what was done with each part."""
+    return {name: _stop(name) for name in reversed(PARTS)}
+
+
+def parts() -> dict[str, bool]:
+    """Return which parts run."""
+    return {name: (part := _part(name)) is not None and part.process() is not None for name in PARTS}
+
+
+def call(method: str, path: str, body: object = None) -> httpx.Response:
+    """Return Prefect's answer; raises Transient where the server does not answer, or cannot, five times."""
+    for attempt in range(1, 6):
+        try:
+            auth = tuple(_auth().split(":", 1)) if _auth() else None
+            answer = httpx.request(method, api_url() + path, json=body, auth=auth, timeout=20)  # type: ignore[arg-type]
+            if answer.status_code < 500:
+                if answer.status_code == 401:
+                    raise Permanent(f"Prefect at {api_url()} wants a name and password: set PREFECT_API_AUTH_STRING")
+                return answer
+            told = f"HTTP {answer.status_code}"
+        except httpx.HTTPError as error:
+            told = str(error) or type(error).__name__
+        if attempt < 5:
+            time.sleep(0.2 * 2**attempt)
+    raise Transient(f"Prefect at {api_url()} does not answer: {told}; is it up? `flotilla server status`")
+
+
+def submit(deployment: str, parameters: Mapping[str, Any], *, key: str = "") -> dict[str, Any]:
+    """Start a run of a deployment ("rollout/rollout") and return it; a repeated ``key`` returns the run it started before."""
+    found = call("GET", f"/deployments/name/{deployment}")
+    if found.status_code == 404:
+        raise Permanent(f"Prefect at {api_url()} has no deployment {deployment}: `flotilla server up` registers it")
+    body: dict[str, Any] = {"parameters": dict(parameters), "state": {"type": "SCHEDULED"}}
+    if key:
+        body["idempotency_key"] = key
+    answer = call("POST", f"/deployments/{found.json()['id']}/create_flow_run", body)
+    if answer.status_code not in (200, 201):
+        raise Permanent(f"{deployment} was not started: {answer.text[:500]}")
+    run: dict[str, Any] = answer.json()
+    return run
+
+
+def run_of(run: str) -> dict[str, Any]:
+    """Return a run; raises Permanent where there is none of that id."""
+    answer = call("GET", f"/flow_runs/{run}")
+    if answer.status_code != 200:
+        raise Permanent(f"Prefect at {api_url()} has no run {run}")
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def logs_of(run: str, offset: int) -> list[dict[str, Any]]:
+    """Return a run's log records in their order, from an offset on."""
+    body = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC", "offset": offset, "limit": 200}
+    answer = call("POST", "/logs/filter", body)
+    found: list[dict[str, Any]] = answer.json() if answer.status_code == 200 else []
+    return found
+
+
+def waiting() -> list[dict[str, Any]]:
+    """Return the runs that wait for a person, oldest first."""
+    body = {"flow_runs": {"state": {"type": {"any_": ["PAUSED"]}}}, "sort": "START_TIME_ASC", "limit": 200}
+    found: list[dict[str, Any]] = call("POST", "/flow_runs/filter", body).json()
+    return found
+
+
+def answer_gate(run: str, decision: str, name: str, reason: str) -> str:
+    """Answer a gate; return "" where the answer was taken, else Prefect's reason (which it tells with HTTP 200)."""
+    body = {"run_input": {"decision": decision, "name": name, "reason": reason}}
+    answer = call("POST", f"/flow_runs/{run}/resume", body)
+    if answer.status_code >= 400:
+        return answer.text[:500]
+    told = answer.json()
+    if told.get("status") == "ACCEPT":
+        return ""
+    return str((told.get("details") or {}).get("reason") or told)
+
+
+def _prefect() -> list[str]:
+    return [sys.executable, "-m", "prefect"]
+
+
+def _auth() -> str:
+    return os.environ.get("PREFECT_API_AUTH_STRING") or os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or ""
+
+
+def _variables() -> dict[str, str]:
+    """Return the environment of our Prefect processes: the caller's, so that clusters are reached as here."""
+    ours = {
+        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+    }  # runs start quicker with it
+    return {**ours, **environment(), **SERVING, "PREFECT_WORKER_QUERY_SECONDS": POLL, "PWD": str(Path.cwd())}
+
+
+def _recorded() -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((home() / "state.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _record(**changes: Any) -> None:
+    file = home() / "state.json"
+    draft = file.with_suffix(".new")
+    draft.write_text(json.dumps({**_recorded(), **changes}, indent=1))
+    draft.replace(file)
+
+
+def _part(name: str) -> Part | None:
+    found = _recorded().get(name)
+    return Part(**found) if found else None
+
+
+def _ensure_server() -> str:
+    part = _part("server")
+    if part is not None and part.process() is not None:
+        return "runs"
+    port = _free_port(_recorded().get("port"))
+    _record(port=port, api=f"http://127.0.0.1:{port}/api")
+    allowed = {"PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port}"}
+    command = [*_prefect(), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    done = _ensure("server", command, allowed)
+    _wait_for("its API", lambda: httpx.get(f"{api_url()}/health", timeout=5).status_code == 200)
+    return done
+
+
+def _ensure(name: str, command: list[str], more: Mapping[str, str] | None = None) -> str:
+    """Start a part unless it runs; it survives the shell that started it, and its output goes to a log."""
+    part = _part(name)
+    if part is not None and part.process() is not None:
+        return "runs"
+    with (home() / f"{name}.log").open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            env={**_variables(), **(more or {})},
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    _record(**{name: asdict(Part(process.pid, psutil.Process(process.pid).create_time()))})
+    return "started" if part is None else "started again"
+
+
+def _stop(name: str) -> str:
+    part = _part(name)
+    process = part.process() if part else None
+    if process is None:
+        _record(**{name: None}) if part else None
+        return "did not run"
+    family = [process, *process.children(recursive=True)]
+    process.terminate()
+    _, alive = psutil.wait_procs(family, timeout=15)
+    for one in alive:
+        one.kill()
+    psutil.wait_procs(alive, timeout=5)
+    _record(**{name: None})
+    return "ended"
+
+
+def _wait_for(what: str, there: Any) -> None:
+    deadline = time.monotonic() + START_WITHIN
+    while True:
+        try:
+            if there():
+                return
+        except (httpx.HTTPError, Transient):
+            pass
+        for name in PARTS:
+            part = _part(name)
+            if part is not None and part.process() is None:
+                raise Permanent(f"the Prefect {name} ended while {what} was waited for; its last words:\n{_last_words(name)}")
+        if time.monotonic() > deadline:
+            raise Permanent(f"Prefect did not show {what} within {START_WITHIN:.0f} s; see {home()}/*.log")
+        time.sleep(0.2)
+
+
+def _last_words(name: str) -> str:
+    try:
+        return (home() / f"{name}.log").read_text(errors="replace")[-1500:]
+    except OSError:
+        return "(none)"
+
+
+def _free_port(wanted: int | None) -> int:
+    """Return the port used before if it is free, else one that follows from the folder, else any."""
+    derived = 14200 + int(hashlib.sha256(str(home()).encode()).hexdigest(), 16) % 5000
+    for port in (wanted or derived, derived, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise Permanent("no free port on 127.0.0.1")
