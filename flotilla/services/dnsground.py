@@ -41,7 +41,10 @@ Told = tuple[str, str, str, str]
 
 
 def judge_dns(dns: DnsGround | Unknown, *, defined: bool) -> Iterator[Told]:
-    """Yield what to tell about one cluster's DNS; exactly one line where all is well. ``defined``: ServiceImport is installed."""
+    """Yield what to tell about one cluster's DNS; exactly one line where all is well.
+
+    ``defined`` tells whether ServiceImport is installed.
+    """
     if isinstance(dns, Unknown):
         yield "unknown", "unknown", f"whether DNS serves {ZONE}: {dns.reason}", ""
         return
