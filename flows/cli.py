@@ -37,13 +37,29 @@ def flotilla() -> None:
 
 
 @app.command()
-def check(fleet: FleetFile = DEFAULT_FLEET, as_json: AsJson = False) -> None:
-    """Validate the fleet file, reach every cluster, check versions and permissions."""
+def check(
+    fleet: FleetFile = DEFAULT_FLEET,
+    services: Annotated[
+        bool,
+        typer.Option("--services", help="Also try whether pods reach pods of other clusters; makes pods and removes them."),
+    ] = False,
+    install_crds: Annotated[
+        bool, typer.Option("--install-crds", help="Install or upgrade the definitions of services; never an older one.")
+    ] = False,
+    probe_image: Annotated[str | None, typer.Option(help="The image of those pods; with /agnhost in it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Validate the fleet file, reach every cluster, check versions, permissions and the ground for services."""
     from dataclasses import asdict
 
     from flows.check import check_fleet, read_fleet
+    from flows.ground import check_ground
+    from tasks.reachability import DEFAULT_IMAGE
 
-    findings = check_fleet(read_fleet(fleet))
+    parsed = read_fleet(fleet)
+    findings = check_fleet(parsed)
+    image = probe_image or (DEFAULT_IMAGE if services else None)
+    ground = check_ground(parsed, install=install_crds, image=image, show=lambda rows: None if as_json else _print(rows))
     rows = [
         {
             "cluster": f.cluster,
@@ -52,8 +68,13 @@ def check(fleet: FleetFile = DEFAULT_FLEET, as_json: AsJson = False) -> None:
         }
         for f in findings
     ]
-    _print(rows, [asdict(one) for one in findings] if as_json else None)
-    if not all(one.ok for one in findings):
+    _print(rows, [{**asdict(one), "services": ground.told(one.cluster)} for one in findings] if as_json else None)
+    if not as_json:
+        if ground.rows:
+            _print(ground.rows)
+        if str(ground):
+            typer.echo(str(ground))
+    if not (all(one.ok for one in findings) and ground.ok):
         raise typer.Exit(FAILED)
 
 

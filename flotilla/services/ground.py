@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from flotilla.errors import FlotillaError
 from flotilla.facts import Unknown
 from flotilla.ground import Right, rights
 from flotilla.services import definitions
-from flotilla.services.definitions import Decision, Definition, decide
+from flotilla.services.definitions import Choice, Decision, Definition, decide
 from flotilla.services.dnsground import DnsGround, judge_dns
+from flotilla.services.findings import Item, State, Topic
 from flotilla.services.names import CLUSTER_ID_PROPERTY, CLUSTERSET_PROPERTY
 from flotilla.services.parse import cluster_id, shared_ids
 from flotilla.services.ranges import PodRanges, overlaps
+from flotilla.services.reach import Reach
 
 _MCS = "multicluster.x-k8s.io"
 NEEDED: tuple[Right, ...] = (
@@ -35,55 +36,12 @@ NEEDED: tuple[Right, ...] = (
 """What the keeper of services and its probes do in every cluster."""
 
 
-class Topic(StrEnum):
-    """What a finding is about; the columns of the table, in their order."""
-
-    API = "API"
-    CLUSTER_ID = "cluster id"
-    PODS = "pod range"
-    DNS = "DNS"
-    RIGHTS = "rights"
-    REACH = "reaches"
-
-
-class State(StrEnum):
-    """How a finding stands: a problem keeps services from working, a note does not."""
-
-    FINE = "fine"
-    NOTE = "note"
-    PROBLEM = "problem"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class Item:
-    """One finding. ``short`` is a table's cell, ``text`` the sentence and ``change`` what to run, both "" where all is well."""
-
-    cluster: str
-    topic: Topic
-    state: State
-    short: str
-    text: str = ""
-    change: str = ""
-
-
 @dataclass(frozen=True)
 class Delegate:
     """A controller of another house that implements the API in a cluster, and what gave it away."""
 
     name: str
     evidence: str
-
-
-@dataclass(frozen=True)
-class Reach:
-    """Whether a pod of ``source`` reached a pod of ``target`` at ``address``; None where nobody could try."""
-
-    source: str
-    target: str
-    reached: bool | None
-    address: str = ""
-    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,28 +77,44 @@ def judge(
     return tuple(sorted(items, key=lambda item: (order[item.cluster], topics[item.topic])))
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What is going to be done about one definition in one cluster; ``installed`` is what is there."""
+
+    cluster: str
+    definition: str
+    installed: str
+    choice: Choice
+
+    @property
+    def row(self) -> dict[str, str]:
+        """A table's row."""
+        decision, reason = str(self.choice.decision), self.choice.reason
+        return {
+            "cluster": self.cluster,
+            "definition": self.definition,
+            "installed": self.installed,
+            "plan": decision,
+            "why": reason,
+        }
+
+
+def plan(grounds: Sequence[ServicesGround], ours: Mapping[str, Definition]) -> tuple[Plan, ...]:
+    """Return what installing would do in each cluster that can be looked at."""
+    return tuple(
+        Plan(
+            ground.cluster, name, str(seen) if (seen := ground.definitions.get(name)) else "", decide(wanted, seen, asked=True)
+        )
+        for ground in grounds
+        if not isinstance(ground.definitions, Unknown)
+        for name, wanted in ours.items()
+    )
+
+
 def in_use(grounds: Sequence[ServicesGround]) -> bool:
-    """Tell whether services across clusters are set up anywhere, or may be: else their ground is nobody's problem yet."""
-    return any(isinstance(one.definitions, Unknown) or one.definitions.get(definitions.EXPORTS) for one in grounds)
-
-
-def is_sound(items: Sequence[Item]) -> bool:
-    """Tell whether nothing keeps services from working; what nobody could look at may."""
-    return all(item.state in (State.FINE, State.NOTE) for item in items)
-
-
-def rows(items: Sequence[Item]) -> list[dict[str, str]]:
-    """Return a table: a row per cluster, a column per topic that there is a finding about, the worst finding in each cell."""
-    weight = {state: number for number, state in enumerate((State.FINE, State.NOTE, State.UNKNOWN, State.PROBLEM))}
-    topics = [topic for topic in Topic if any(item.topic is topic for item in items)]
-    table = []
-    for cluster in dict.fromkeys(item.cluster for item in items):
-        row = {"cluster": cluster}
-        for topic in topics:
-            found = [item for item in items if item.cluster == cluster and item.topic is topic]
-            row[topic] = max(found, key=lambda item: weight[item.state]).short if found else ""
-        table.append(row)
-    return table
+    """Tell whether services across clusters are set up anywhere that can be seen: else their ground is nobody's problem yet."""
+    known = [one.definitions for one in grounds if not isinstance(one.definitions, Unknown)]
+    return any(installed.get(definitions.EXPORTS) for installed in known)
 
 
 def _one(
