@@ -6,7 +6,7 @@ import base64
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -81,22 +81,86 @@ class Connection:
         Raises Transient where no answer came (refused, cut, timed out after ``timeout`` seconds) and Permanent where
         none can come (TLS trust, unknown credentials plugin).
         """
+        response = self._sent(method, path, query=query, body=body, content_type=content_type, accept=accept, timeout=timeout)
+        return Answer(response.status, _decoded(response.data), response.headers)
+
+    def stream(self, path: str, *, query: Mapping[str, str], timeout: float) -> Stream | Answer:
+        """Return the lines that a GET is answered with, as they come; an Answer where its status is not 200.
+
+        ``timeout`` is the longest silence, in seconds. Raises what ``request`` raises.
+        """
+        response = self._sent("GET", path, query=query, timeout=timeout, preload=False)
+        if response.status == 200:
+            return Stream(self, response)
+        try:
+            return Answer(response.status, _decoded(response.data), response.headers)
+        except urllib3.exceptions.HTTPError as error:
+            raise unreachable(self.name, self.api.configuration.host, error) from None
+        finally:
+            response.close()
+
+    def _sent(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        timeout: float = READ_TIMEOUT,
+        preload: bool = True,
+    ) -> urllib3.BaseHTTPResponse:
         headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": "flotilla"}
         fields = list((query or {}).items())
         self.api.update_params_for_auth(headers, fields, ["BearerToken"])
         url = self.api.configuration.host + path + (f"?{urlencode(fields)}" if fields else "")
         try:
-            response = self.api.rest_client.pool_manager.request(
+            response: urllib3.BaseHTTPResponse = self.api.rest_client.pool_manager.request(
                 method,
                 url,
                 body=None if body is None else json.dumps(body).encode(),
                 headers=headers,
                 timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT, timeout), read=timeout),
                 retries=False,
+                preload_content=preload,
             )
         except urllib3.exceptions.HTTPError as error:
             raise unreachable(self.name, self.api.configuration.host, error) from None
-        return Answer(response.status, _decoded(response.data), response.headers)
+        return response
+
+
+class Stream:
+    """The lines of a response that goes on, such as a watch; may be closed from another thread than the one that reads."""
+
+    def __init__(self, connection: Connection, response: urllib3.BaseHTTPResponse) -> None:
+        self._connection = connection
+        self._response = response
+        self._closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield each line when it is there, until the server or ``close`` ends the stream.
+
+        Raises Transient where it broke off: cut, or silent for longer than its timeout.
+        """
+        rest = b""
+        try:
+            for chunk in self._response.read_chunked():
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from (line for line in lines if line)
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:  # ValueError: read of a socket that was closed
+            if not self._closed:
+                raise unreachable(self._connection.name, self._connection.api.configuration.host, error) from None
+        finally:
+            self._response.close()
+
+    def close(self) -> None:
+        """End the stream; whoever waits for its next line is woken at once."""
+        self._closed = True
+        try:
+            self._response.shutdown()
+        except (OSError, ValueError):
+            return  # it has ended by itself
 
 
 def refused(cluster: str, what: str, answer: Answer) -> Transient | Permanent:
