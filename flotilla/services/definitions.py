@@ -52,7 +52,7 @@ class Decision(StrEnum):
     MISSING = "missing"
     OLDER = "older"
     NEWER = "newer, left"
-    OTHER = "other, left"
+    OTHER = "left"
 
     @property
     def writes(self) -> bool:
@@ -100,7 +100,8 @@ def decide(ours: Definition, seen: Definition | None, *, asked: bool) -> Choice:
             return Choice(Decision.NEWER, f"{release_text(seen.release)}; ours is {release_text(ours.release)}")
         return Choice(Decision.OTHER, f"says that it is {release_text(seen.release)}, as ours is, and has other contents")
     if loss := would_lose(ours, seen):
-        return Choice(Decision.NEWER if seen.release is None else Decision.OTHER, loss)
+        unknown = seen.release is None and set(seen.served) - set(ours.served)
+        return Choice(Decision.NEWER if unknown else Decision.OTHER, loss)
     return Choice(Decision.UPGRADE if asked else Decision.OLDER, f"{seen} -> {ours}")
 
 
