@@ -38,6 +38,9 @@ def look_at_services(cluster: Cluster) -> ServicesGround:
         except FlotillaError as error:
             return Unknown(cluster.name, str(error).removeprefix(f"{cluster.name}: "))
 
+    away = known(lambda connection: _get(connection, "/version", "read the version"))
+    if isinstance(away, Unknown):  # asked once: six time-outs would tell no more
+        return ServicesGround(cluster.name, away, away, away, away, away, away)
     context = cluster.kubeconfig.context or cluster.name
     with ThreadPoolExecutor(6) as pool:
         found = pool.submit(known, look_at_definitions)
