@@ -98,28 +98,25 @@ class Patience:
 
 
 @dataclass
-class Restless:
-    """Notices what is written again and again although nothing happens: more than ``most`` times in ``window`` seconds.
+class Repeats:
+    """Notices when one object is written alike again and again: ``most`` times with no other write of it in between.
 
     Somebody else then keeps undoing it, or the API server does not keep what it is told.
     """
 
-    most: int = 20
-    window: float = 10.0
-    _times: dict[Hashable, list[float]] = field(default_factory=dict)
+    most: int = 3
+    _last: dict[Hashable, tuple[int, int]] = field(default_factory=dict)
 
-    def wrote(self, what: Hashable, now: float) -> bool:
+    def wrote(self, what: Hashable, content: str) -> bool:
         """Take note of a write; True where it was one too many, and a pause is due."""
-        times = [at for at in self._times.get(what, ()) if now - at < self.window]
-        self._times[what] = [*times, now]
-        if len(times) >= self.most:
-            del self._times[what]
-            return True
-        return False
+        digest = hash(content)
+        had, count = self._last.get(what, (digest, 0))
+        self._last[what] = (digest, count + 1 if had == digest else 1)
+        return had == digest and count >= self.most
 
-    def prune(self, now: float) -> None:
-        """Forget what has come to rest."""
-        self._times = {what: times for what, times in self._times.items() if now - times[-1] < self.window}
+    def forget(self, what: Hashable) -> None:
+        """Forget an object that is as it should be, or gone."""
+        self._last.pop(what, None)
 
 
 @dataclass

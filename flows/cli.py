@@ -216,6 +216,18 @@ def approve(
 
 
 @app.command()
+def keep(
+    fleet: FleetFile = DEFAULT_FLEET,
+    state: Annotated[str, typer.Option(help="A file to tell counts, lag and held withdrawals in, as JSON.")] = "",
+) -> None:
+    """Keep services wired across the clusters, until told to end (SIGTERM, ctrl-C). Needs no Prefect."""
+    from flows.check import read_fleet
+    from flows.keeping import keep_wired
+
+    keep_wired(read_fleet(fleet), state)
+
+
+@app.command()
 def demo() -> None:
     """Show the main job on the lab: roll podinfo out, upgrade it through a gate, roll a bad version back."""
     from flows.demo import play

@@ -64,7 +64,9 @@ class Leadership:
         self._live: dict[str, dict[str, Any]] = {}
         self._seen: dict[str, _Seen] = {}
         self._reached: dict[str, bool] = {}
-        self._stopped = threading.Event()
+        self._stopping = False
+        self._turn = threading.Condition()
+        self._turns = 0  # how often something changed that others wait for
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -76,7 +78,8 @@ class Leadership:
 
     def stop(self, within: float = 1.0) -> None:
         """Give every lease back, so that another keeper takes over at once; wait ``within`` seconds for that."""
-        self._stopped.set()
+        self._stopping = True
+        self._tell_others()
         deadline = time.monotonic() + within
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -97,8 +100,8 @@ class Leadership:
         return {name: fact.holder for name, fact in self.facts.items() if isinstance(fact, LeaseFact)}
 
     def _run(self, connection: Connection) -> None:
-        while not self._stopped.is_set():
-            began = time.monotonic()
+        while not self._stopping:
+            began, turns = time.monotonic(), self._turns
             try:
                 self._renew(connection, began)
                 self._reached[connection.name] = True
@@ -107,12 +110,22 @@ class Leadership:
             except Exception as error:  # a thread that ended for a defect would cost the lead
                 log.exception("lease cluster=%s failed", connection.name)
                 self._failed(connection.name, f"what it answered was not understood: {error!r}")
-            self._stopped.wait(max(0.1, EVERY - (time.monotonic() - began)))
+            with self._turn:
+                pause = max(0.1, EVERY - (time.monotonic() - began))
+                self._turn.wait_for(lambda turns=turns: self._stopping or self._turns != turns, pause)  # type: ignore[misc]
         self._give_back(connection)
 
+    def _tell_others(self) -> None:
+        """Wake the threads that wait for an earlier lease to be ours, or to be out of reach."""
+        with self._turn:
+            self._turns += 1
+            self._turn.notify_all()
+
     def _failed(self, name: str, reason: str) -> None:
-        self._reached[name] = False
         self._live.pop(name, None)
+        if self._reached.get(name) is not False:
+            self._reached[name] = False
+            self._tell_others()
         if not isinstance(self._facts[name], LeaseFact):
             self._facts[name] = Unknown(name, reason)
 
@@ -135,7 +148,11 @@ class Leadership:
             raise refused(name, f"renew Lease {NAMESPACE}/{NAME}", answer)
         self._live[name] = answer.body
         self._facts[name] = parse_lease(answer.body)
+        newly = name not in self._held_until
         self._held_until[name] = began + DURATION - MARGIN
+        if newly:
+            log.info("lease cluster=%s taken holder=%s before=%s", name, self.identity, holder or "nobody")
+            self._tell_others()
 
     def _may_take(self, name: str) -> bool:
         """Tell whether every earlier cluster's lease is ours, or cannot be had by anybody from here."""
@@ -154,8 +171,9 @@ class Leadership:
         return time.monotonic() - seen.at > float(spec.get("leaseDurationSeconds") or DURATION)
 
     def _note(self, name: str, live: Any) -> None:
+        if self._held_until.pop(name, None):
+            log.warning("lease cluster=%s lost to %s", name, live["spec"]["holderIdentity"])
         self._live.pop(name, None)
-        self._held_until.pop(name, None)
         self._facts[name] = parse_lease(live)
 
     def _renewed(self, spec: Mapping[str, Any], holder: str) -> dict[str, Any]:

@@ -142,7 +142,7 @@ class Mirror:
             ours = (services.get(at), services.get((key.namespace, derived_name(key))))
             return any(one is not None and getattr(one.fact, "ours", False) for one in ours)
 
-    def keys(self, namespaces: Collection[str] | None = None) -> set[ServiceKey]:
+    def services(self, namespaces: Collection[str] | None = None) -> set[ServiceKey]:
         """Return the services that the cluster exports, imports or holds something of: all, or those of some namespaces."""
         with self._lock:
             entries = [*self.tables["ServiceExport"].entries.values(), *self.tables["ServiceImport"].entries.values()]

@@ -1,0 +1,260 @@
+"""Probes of endpoints from inside a consumer cluster: a TCP connection from a pod there, nothing sent.
+
+The pod does nothing by itself; each probe is a program that the API server has its node run in it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import websocket
+
+from flotilla.errors import FlotillaError, Transient
+from flotilla.facts import Unknown
+from flotilla.services.facts import ProbeFact
+from flotilla.services.names import KEEPER
+from flotilla.services.probing import Pace, ProbePlan, Spot
+from tasks.clusters import Connection, refused
+from tasks.leadership import NAMESPACE, make_namespace
+
+NAME = "flotilla-prober"
+DIAL = 1  # seconds that a connection may take; within one country packets take tens of milliseconds
+PATIENCE = DIAL + 4.0  # seconds for a probe as a whole: API server, kubelet and container runtime included
+LOOK_EVERY = 5.0  # seconds between looks for the pod, as long as there is none
+STDERR, STATUS = 2, 3  # channels of an exec (k8s.io/apimachinery pkg/util/remotecommand)
+ERRORS = {"TIMEOUT": "no answer within 1 s", "REFUSED": "connection refused"}  # agnhost connect prints these words
+log = logging.getLogger("flotilla.keeper")
+
+
+def prober_manifest(image: str) -> dict[str, Any]:
+    """Return the Deployment of the pod that probes are made from."""
+    labels = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/managed-by": KEEPER}
+    container = {
+        "name": "prober",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["/agnhost", "pause"],
+        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "runAsNonRoot": True,
+            "runAsUser": 65534,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+    pod = {"automountServiceAccountToken": False, "terminationGracePeriodSeconds": 0, "containers": [container]}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": labels},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app.kubernetes.io/name": NAME}},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
+
+
+def ensure_prober(connection: Connection, image: str) -> None:
+    """Have the pod that probes are made from; it may take a while until it runs."""
+    path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{NAME}"
+    query = {"fieldManager": KEEPER, "force": "true"}
+    for last in (False, True):
+        answer = connection.request(
+            "PATCH", path, query=query, body=prober_manifest(image), content_type="application/apply-patch+yaml", timeout=10
+        )
+        if answer.status == 404 and not last:
+            make_namespace(connection)
+            continue
+        if answer.status not in (200, 201):
+            raise refused(connection.name, f"apply Deployment {NAMESPACE}/{NAME}", answer)
+        return
+
+
+def find_prober(connection: Connection) -> str | Unknown:
+    """Return the name of a running pod to probe from, or why there is none."""
+    query = {"labelSelector": f"app.kubernetes.io/name={NAME}"}
+    answer = connection.request("GET", f"/api/v1/namespaces/{NAMESPACE}/pods", query=query, timeout=5)
+    if answer.status != 200:
+        raise refused(connection.name, f"list the pods of {NAMESPACE}", answer)
+    pods = [pod for pod in answer.body["items"] if not pod["metadata"].get("deletionTimestamp")]
+    for pod in pods:
+        states = pod["status"].get("containerStatuses") or ()
+        if states and all("running" in (state.get("state") or {}) for state in states):
+            return str(pod["metadata"]["name"])
+    return Unknown(connection.name, f"no pod of Deployment {NAMESPACE}/{NAME} runs: {_phases(pods)}")
+
+
+def dial(connection: Connection, pod: str, address: str, port: int) -> tuple[bool, str]:
+    """Return whether an endpoint takes a TCP connection from a pod, and the error's text if not.
+
+    Raises Transient where that could not be found out: it says nothing about the endpoint.
+    """
+    host = f"[{address}]" if ":" in address else address
+    words = ("/agnhost", "connect", f"--timeout={DIAL}s", f"{host}:{port}")
+    query = [("command", word) for word in words] + [("stdout", "true"), ("stderr", "true"), ("container", "prober")]
+    status, said = _executed(connection, f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/exec?{urlencode(query)}")
+    if status.get("status") == "Success":
+        return True, ""
+    causes = (status.get("details") or {}).get("causes") or ()
+    code = next((cause.get("message") for cause in causes if cause.get("reason") == "ExitCode"), None)
+    if code != "1":
+        raise Transient(f"{connection.name}: no probe could be made from pod {pod}: {status.get('message') or said or status}")
+    return False, ERRORS.get(said, said.removeprefix("OTHER: ") or "no connection")
+
+
+def _executed(connection: Connection, path: str) -> tuple[dict[str, Any], str]:
+    """Return the status that ends an exec, and what the program wrote to its standard error (v4.channel.k8s.io)."""
+    said = {STDERR: b"", STATUS: b""}
+    try:
+        socket = _opened(connection, path)
+        try:
+            while not said[STATUS]:
+                _, data = socket.recv_data()
+                if not data:
+                    break
+                said[data[0]] = said.get(data[0], b"") + data[1:]
+        finally:
+            socket.shutdown()
+    except (websocket.WebSocketException, OSError) as error:
+        raise Transient(f"{connection.name}: no probe could be made: {_told(error)}") from None
+    if not said[STATUS]:
+        raise Transient(f"{connection.name}: no probe could be made: its end was not told")
+    return json.loads(said[STATUS]), said[STDERR].decode(errors="replace").strip()
+
+
+def _opened(connection: Connection, path: str) -> Any:
+    """Return a websocket to an API server. The kubernetes library's own sets no time limit to connecting."""
+    settings = connection.api.configuration
+    headers: dict[str, str] = {}
+    connection.api.update_params_for_auth(headers, [], ["BearerToken"])
+    proxy = urlsplit(settings.proxy) if settings.proxy else None
+    return websocket.create_connection(
+        f"ws{settings.host.removeprefix('http')}{path}",
+        timeout=PATIENCE,
+        header=headers,
+        subprotocols=["v4.channel.k8s.io"],
+        sslopt={"context": connection.remembered(("tls context",), lambda: _tls(settings))},
+        http_proxy_host=proxy.hostname if proxy else None,
+        http_proxy_port=proxy.port if proxy else None,
+        http_no_proxy=None if proxy else ["*"],
+    )
+
+
+def _tls(settings: Any) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=settings.ssl_ca_cert)
+    if not settings.verify_ssl:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if settings.cert_file:
+        context.load_cert_chain(settings.cert_file, settings.key_file)
+    return context
+
+
+class Prober:
+    """The probes of one consumer cluster, paced by a plan, in threads of its own.
+
+    ``on_probe`` is called with each result and the endpoint it is of. ``reason`` is why no probe can be made, "" if they are.
+    """
+
+    def __init__(self, connection: Connection, image: str, pace: Pace, on_probe: Callable[[Spot, ProbeFact], None]) -> None:
+        self._connection, self._image, self._pace, self._on_probe = connection, image, pace, on_probe
+        self.plan = ProbePlan(pace)
+        self.lock = threading.Lock()
+        self._wake = threading.Condition(self.lock)
+        self._pod = ""
+        self._looked_at = 0.0
+        self._stopping = False
+        self.reason = "no probe was made yet"
+        self.made = 0
+
+    def start(self) -> None:
+        """Begin."""
+        for number in range(self._pace.at_once):
+            name = f"probe-{self._connection.name}-{number}"
+            threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def stop(self) -> None:
+        """End; probes under way are not waited for."""
+        self._stopping = True
+        with self._wake:
+            self._wake.notify_all()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            spot = self._next()
+            if spot is None:
+                continue
+            result: bool | None = None
+            try:
+                result = self._probe(spot)
+            except FlotillaError as error:
+                self._missed(str(error).removeprefix(f"{self._connection.name}: "))
+            except Exception as error:  # a thread that ended for a defect would mean fewer probes, silently
+                log.exception("probe cluster=%s failed", self._connection.name)
+                self._missed(f"a defect: {error!r}")
+            with self._wake:
+                self.plan.done(spot, time.monotonic(), result)
+                self._wake.notify()
+
+    def _next(self) -> Spot | None:
+        with self._wake:
+            ready = not self.reason or time.monotonic() - self._looked_at > LOOK_EVERY
+            spot = self.plan.next(time.monotonic()) if ready else None
+            if spot is None:
+                self._wake.wait(0.1 if len(self.plan) else 1.0)
+            elif self.reason:
+                self._looked_at = time.monotonic()
+            return spot
+
+    def _probe(self, spot: Spot) -> bool:
+        if not self._pod:
+            self._find()
+        target = spot.target
+        answered, detail = dial(self._connection, self._pod, target.address, target.port)
+        self.made += 1
+        self.reason = ""
+        now = datetime.now(UTC)
+        self._on_probe(spot, ProbeFact(self._connection.name, spot.source, target.address, now, answered, detail))
+        return answered
+
+    def _find(self) -> None:
+        found = find_prober(self._connection)
+        if isinstance(found, Unknown):
+            ensure_prober(self._connection, self._image)
+            raise Transient(str(found))
+        self._pod = found
+
+    def _missed(self, reason: str) -> None:
+        self._pod, self._looked_at = "", time.monotonic()
+        if reason != self.reason:
+            self.reason = reason
+            log.warning("probes from=%s cannot be made: %s", self._connection.name, reason)
+
+
+def _phases(pods: list[dict[str, Any]]) -> str:
+    """Return what pods wait for, as far as they tell."""
+    told = []
+    for pod in pods:
+        waiting = [(state.get("state") or {}).get("waiting") or {} for state in pod["status"].get("containerStatuses") or ()]
+        told += [f"{one.get('reason')}: {one.get('message', '')}" for one in waiting if one] or [
+            pod["status"].get("phase", "?")
+        ]
+    return "; ".join(told) or "there is none yet"
+
+
+def _told(error: Exception) -> str:
+    """Return an error's text; of a refused handshake what the API server said, or its proxy."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, websocket.WebSocketBadStatusException):
+        said = (error.resp_body or b"").decode(errors="replace")
+        text = f"{said or text} (HTTP {error.status_code})"
+    return text if len(text) <= 200 else text[:197] + "..."
