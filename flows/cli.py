@@ -46,7 +46,6 @@ def check(
     install_crds: Annotated[
         bool, typer.Option("--install-crds", help="Install or upgrade the definitions of services; never an older one.")
     ] = False,
-    probe_image: Annotated[str | None, typer.Option(help="The image of those pods; with /agnhost in it.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Validate the fleet file, reach every cluster, check versions, permissions and the ground for services."""
@@ -54,11 +53,10 @@ def check(
 
     from flows.check import check_fleet, read_fleet
     from flows.ground import check_ground
-    from tasks.reachability import DEFAULT_IMAGE
 
     parsed = read_fleet(fleet)
     findings = check_fleet(parsed)
-    image = probe_image or (DEFAULT_IMAGE if services else None)
+    image = parsed.services.probes.image if services else None
     ground = check_ground(parsed, install=install_crds, image=image, show=lambda rows: None if as_json else _print(rows))
     rows = [
         {

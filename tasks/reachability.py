@@ -1,6 +1,7 @@
 """Whether pods of one cluster reach pods of another: a pod that answers, and one whose containers each dial one address.
 
 Nothing is executed in a running pod: how a container ended says whether it got through, and its last words why not.
+The image is Kubernetes' own test image, agnhost: `netexec` answers, `connect` dials.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from flotilla.fleet import Cluster
 from flotilla.services.reach import Reach
 from tasks.clusters import Connection, connect, refused
 
-DEFAULT_IMAGE = "registry.k8s.io/e2e-test-images/agnhost:2.53"  # Kubernetes' own test image: /agnhost netexec, connect
 PORT = 8080  # above 1023: a pod that runs as nobody may not listen below
 _DIAL = 2  # seconds; long enough for a lost SYN to be sent again
 _PATIENCE = 60.0  # seconds for a pod to start, its image fetched included

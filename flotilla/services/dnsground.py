@@ -84,6 +84,7 @@ def dns_change(dns: DnsGround, corefile: str, *, reloads: bool) -> str:
     commands = [[*kubectl, "patch", "configmap", dns.config_map, "--type", "merge", "--patch", patch]]
     if not reloads:
         commands.append([*kubectl, "rollout", "restart", f"deployment/{dns.deployment}"])
+    shown += "# CoreDNS takes it up by itself, a minute or two later\n" if reloads else ""
     return shown + _rights_change(dns) + "".join(shlex.join(command) + "\n" for command in commands)
 
 

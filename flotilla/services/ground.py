@@ -19,21 +19,26 @@ from flotilla.services.reach import Reach
 
 _MCS = "multicluster.x-k8s.io"
 NEEDED: tuple[Right, ...] = (
-    *rights("get list watch create", "namespaces"),
-    *rights("list watch", "nodes"),
+    *rights("list watch create", "namespaces"),
+    *rights("list", "nodes"),
     *rights("get list watch create patch delete", "services"),
     *rights("get list watch create patch delete", "endpointslices", "discovery.k8s.io"),
     *rights("get list watch create patch delete", "serviceexports", _MCS),
     *rights("patch", "serviceexports/status", _MCS),
     *rights("get list watch create patch delete", "serviceimports", _MCS),
     *rights("patch", "serviceimports/status", _MCS),
-    *rights("get list", "clusterproperties", "about.k8s.io"),
+    *rights("list watch", "clusterproperties", "about.k8s.io"),
     *rights("get list", "customresourcedefinitions", "apiextensions.k8s.io"),
-    *rights("get list watch create update delete", "leases", "coordination.k8s.io"),
-    *rights("get list watch create delete", "pods"),
-    *rights("create", "pods/exec"),
+    *rights("get create update", "leases", "coordination.k8s.io"),
+    *rights("get create patch", "deployments", "apps"),
+    *rights("list", "pods"),
+    *rights("get create", "pods/exec"),
 )
-"""What the keeper of services and its probes do in every cluster."""
+"""What the keeper of services and its probes do in every cluster, and a rollout that brings exports and imports along.
+
+An exec over a WebSocket is a GET; from 1.35 on it needs the right to create as well
+(feature AuthorizePodWebsocketUpgradeCreatePermission).
+"""
 
 
 @dataclass(frozen=True)
