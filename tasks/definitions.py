@@ -66,12 +66,21 @@ def _write(connection: Connection, name: str, ours: Manifest, seen: Manifest | N
 
 
 def _wait_served(connection: Connection, name: str) -> None:
+    """Wait until objects can be listed in every served version: established is not yet ready (HTTP 404, then 429)."""
     deadline = time.monotonic() + _PATIENCE
-    while True:
-        answer = connection.request("GET", f"{DEFINITIONS}/{name}")
-        if answer.status == 200 and is_established(answer.body):
-            return
+    while why := _not_served(connection, name):
         if time.monotonic() > deadline:
-            conditions = (answer.body.get("status") or {}).get("conditions") if answer.status == 200 else answer.message
-            raise Transient(f"{connection.name}: {name} is installed, and not served after {_PATIENCE:.0f} s: {conditions}")
+            raise Transient(f"{connection.name}: {name} is installed, and not served after {_PATIENCE:.0f} s: {why}")
         time.sleep(0.1)
+
+
+def _not_served(connection: Connection, name: str) -> str:
+    answer = connection.request("GET", f"{DEFINITIONS}/{name}")
+    if answer.status != 200 or not is_established(answer.body):
+        return answer.message if answer.status != 200 else "it is not established"
+    plural, _, group = name.partition(".")
+    for version in parse_definition(answer.body).served:
+        answer = connection.request("GET", f"/apis/{group}/{version}/{plural}", query={"limit": "1"})
+        if answer.status not in (200, 403):  # may not list is served too
+            return f"{version}: {answer.message} (HTTP {answer.status})"
+    return ""

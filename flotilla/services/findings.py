@@ -40,8 +40,11 @@ class Item:
 
 
 def is_sound(items: Sequence[Item]) -> bool:
-    """Tell whether nothing keeps services from working; what nobody could look at may."""
-    return all(item.state in (State.FINE, State.NOTE) for item in items)
+    """Tell whether nothing is known to keep services from working, and every try to reach pods could be made.
+
+    What else nobody could look at is shown and fails nothing: pod ranges, say, some clusters tell nowhere.
+    """
+    return not any(item.state is State.PROBLEM or (item.state, item.topic) == (State.UNKNOWN, Topic.REACH) for item in items)
 
 
 def rows(items: Sequence[Item]) -> list[dict[str, str]]:

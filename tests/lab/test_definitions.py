@@ -55,7 +55,9 @@ def test_a_missing_definition_is_named_and_installed_only_where_asked(fleet: Fle
 
     assert [f"{PROPERTIES} is not installed: flotilla check --install-crds"] == [item.text for item in named]
     assert PROPERTIES not in kubectl("remote", "get", "crd", "-o", "name")
-    assert [] == wrong(report(fleet, install=True), "remote", Topic.API)
+    found = report(fleet, install=True)
+    assert [] == wrong(found, "remote", Topic.API)
+    assert [State.NOTE] == [item.state for item in wrong(found, "remote", Topic.CLUSTER_ID)]  # served, and none declared
     assert ["v1alpha1", "v1beta1"] == versions("remote", PROPERTIES)
     assert lab.up().is_up  # and its id is declared again
     assert "remote" in kubectl("remote", "get", "clusterproperties", "-o", "jsonpath={.items[*].spec.value}")
