@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from flotilla.facts import Unknown
 from flotilla.services import findings
@@ -13,6 +15,7 @@ from flotilla.services.definitions import NAMES, Decision
 from flotilla.services.findings import State
 from flotilla.services.ground import NEEDED, judge
 from flotilla.services.ranges import PodRanges
+from flows.cli import app
 from flows.ground import try_reach
 from tasks.definitions import install_definition, our_definitions
 from tasks.mcs_ground import look_at_services
@@ -95,3 +98,13 @@ def test_a_subresource_is_asked_for_as_one(powerless, stage: Stage) -> None:
     missing = {str(right) for right in ground.missing}
     assert "patch serviceexports.multicluster.x-k8s.io" not in missing
     assert "patch serviceexports/status.multicluster.x-k8s.io" in missing
+
+
+def test_check_shows_the_ground_in_a_table_and_for_programs(fleet_lab) -> None:
+    shown = CliRunner().invoke(app, ["check", "--fleet", fleet_lab.fleet_file])
+    found = json.loads(CliRunner().invoke(app, ["check", "--fleet", fleet_lab.fleet_file, "--json"]).stdout)
+
+    assert 0 == shown.exit_code, shown.stdout
+    assert "v1alpha1+v1beta1, v0.5.2" in shown.stdout
+    assert list(fleet_lab.fleet.names) == [one["cluster"] for one in found]
+    assert {"fine"} == {item["state"] for one in found for item in one["services"]}
