@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def wait_definitions(cluster: ClusterLayout) -> None:
     for name, value in {CLUSTER_ID_PROPERTY: cluster.name, CLUSTERSET_PROPERTY: CLUSTERSET}.items():
         property_ = {"apiVersion": "about.k8s.io/v1beta1", "kind": "ClusterProperty", "metadata": {"name": name}}
         body = property_ | {"spec": {"value": value}}
-        wait_until(f"{cluster.name}: {name}", lambda body=body: _not_created(cluster, body), within=_PATIENCE)  # type: ignore[misc]
+        wait_until(f"{cluster.name}: {name}", partial(_not_created, cluster, body), within=_PATIENCE)
 
 
 def declare_pod_range(cluster: ClusterLayout) -> None:
