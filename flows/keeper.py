@@ -46,7 +46,7 @@ class Keeper:
         self.leadership = Leadership(connections, identity or own_identity())
         self.mirrors = {one.name: Mirror(one, self._hear) for one in connections}
         self.lanes = {name: Lane(mirror, lambda: self.leadership.leads, self._done) for name, mirror in self.mirrors.items()}
-        pace = Pace(at_rest=probes.per_second)
+        pace = Pace(at_rest=probes.per_second, hurried=5 * probes.per_second)
         image = probes.image if probes.enabled else ""
         self.probers = {one.name: Prober(one, image, pace, self._probed) for one in connections} if image else {}
         self.warden = Warden(self.policy.withdrawal_cap)

@@ -23,8 +23,8 @@ class Pace:
     """How many probes one consumer may begin. An exec through the API server costs the node about 45 ms of CPU.
 
     ``at_rest`` per second while everything answers, ``hurried`` per second for what fails, is new or is suspected,
-    ``at_once`` under way. What failed is tried again ``retry`` seconds later, nothing that answers more often than every
-    ``again`` seconds.
+    ``at_once`` under way. What failed is tried again ``retry`` seconds later until it failed ``sure`` times in a row, then,
+    and for ``convalescence`` seconds after its first answer, every ``again`` seconds; nothing else more often than that.
     """
 
     at_rest: float = 2.0
@@ -32,13 +32,16 @@ class Pace:
     at_once: int = 12
     retry: float = 0.5
     again: float = 1.0
+    sure: int = 3
+    convalescence: float = 10.0
 
 
 @dataclass
 class _State:
     keys: set[ServiceKey] = field(default_factory=set)
     last: float | None = None
-    failing: bool = False
+    failures: int = 0  # in a row
+    answers_since: float | None = None  # the first answer after it had been sure to be dead
     running: bool = False
 
 
@@ -56,7 +59,8 @@ class ProbePlan:
         self._turns: dict[str, deque[Spot]] = {}
         self._new: deque[Spot] = deque()
         self._suspects: dict[Spot, None] = {}
-        self._failing: dict[Spot, None] = {}
+        self._failing: dict[Spot, None] = {}  # not sure yet
+        self._dead: dict[Spot, None] = {}  # sure, or answering again for a while
         self._doubts: dict[str, set[Spot]] = {}
         self._running = 0
         self._rest_at = self._hurry_at = 0.0
@@ -108,13 +112,26 @@ class ProbePlan:
         self._suspects.pop(spot, None)
         if answered is None:
             return
-        state.failing = not answered
         if answered:
-            self._failing.pop(spot, None)
-            self._doubts.pop(spot.source, None)
+            self._answered(spot, state, now)
             return
-        self._failing[spot] = None
-        self._suspect(spot, state)
+        state.failures, state.answers_since = state.failures + 1, None
+        if state.failures >= self._pace.sure:
+            self._failing.pop(spot, None)
+            self._dead[spot] = None
+        elif spot not in self._dead:
+            self._failing[spot] = None
+            self._suspect(spot, state)
+
+    def _answered(self, spot: Spot, state: _State, now: float) -> None:
+        state.failures = 0
+        self._failing.pop(spot, None)
+        self._doubts.pop(spot.source, None)
+        if spot in self._dead:
+            state.answers_since = now if state.answers_since is None else state.answers_since
+            if now - state.answers_since >= self._pace.convalescence:
+                del self._dead[spot]
+                state.answers_since = None
 
     def _join(self, spot: Spot, key: ServiceKey) -> None:
         state = self._spots.get(spot)
@@ -131,20 +148,27 @@ class ProbePlan:
             del self._spots[spot]
             self._suspects.pop(spot, None)
             self._failing.pop(spot, None)
+            self._dead.pop(spot, None)
             self._doubts.get(spot.source, set()).discard(spot)
 
     def _hurried(self, now: float) -> Spot | None:
-        for spot in self._failing:
-            state = self._spots[spot]
-            if not state.running and state.last is not None and now - state.last >= self._pace.retry:
-                self._failing[spot] = self._failing.pop(spot)  # to the end: the others come first next time
-                return spot
+        if spot := self._first(self._failing, now - self._pace.retry):
+            return spot
         while self._new:
             spot = self._new.popleft()
             known = self._spots.get(spot)
             if known and known.last is None and not known.running:
                 return spot
-        return next((spot for spot in self._suspects if not self._spots[spot].running), None)
+        return self._first(self._suspects, now) or self._first(self._dead, now - self._pace.again)
+
+    def _first(self, waiting: dict[Spot, None], before: float) -> Spot | None:
+        """Return the first that is not under way and was not probed after a time; the others come first next time."""
+        for spot in waiting:
+            state = self._spots[spot]
+            if not state.running and (state.last is None or state.last <= before):
+                waiting[spot] = waiting.pop(spot)
+                return spot
+        return None
 
     def _in_turn(self, now: float) -> Spot | None:
         """Return the next endpoint of the source whose turn it is."""
@@ -170,6 +194,6 @@ class ProbePlan:
         doubts.add(spot)
         keys = list(self._of_key) if spread else sorted(state.keys)
         for key in keys:
-            beside = [one for one in self._of_key[key] if one.source == spot.source and not self._spots[one].failing]
+            beside = [one for one in self._of_key[key] if one.source == spot.source and not self._spots[one].failures]
             chosen = sorted(beside) if key in state.keys else sorted(beside)[:1]
             self._suspects.update(dict.fromkeys(chosen))
