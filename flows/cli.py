@@ -226,6 +226,38 @@ def keep(
 
 
 @app.command()
+def explain(
+    service: Annotated[str, typer.Argument(help="NAME, NAMESPACE/NAME, or NAME.NAMESPACE.svc.clusterset.local.")],
+    namespace: Annotated[str, typer.Option("--namespace", "-n")] = "",
+    consumer: Annotated[list[str] | None, typer.Option("--in", help="A consumer cluster; repeatable; else all.")] = None,
+    fleet: FleetFile = DEFAULT_FLEET,
+    as_json: AsJson = False,
+) -> None:
+    """Tell why SERVICE answers as it does in each cluster: export, conflicts, slices, lease, probes, Service, DNS."""
+    from dataclasses import asdict
+
+    from flows.check import read_fleet
+    from flows.explaining import explain_service, service_key
+
+    clusters = read_fleet(fleet)
+    for name in consumer or ():
+        if name not in clusters.names:
+            from flotilla.errors import Problem
+
+            raise InvalidInput([Problem("command line", "--in", name, "one of " + ", ".join(clusters.names))])
+    found = explain_service(clusters, service_key(service, namespace), consumer or clusters.names)
+    if as_json:
+        typer.echo(json.dumps([{**asdict(one), "broken": asdict(one.broken) if one.broken else None} for one in found]))
+    for one in () if as_json else found:
+        typer.echo(f"\nin {one.consumer}:")
+        _print([{"link": s.link, "at": s.cluster, "": "BROKEN" if s.blame else "ok", "what is so": s.text} for s in one.steps])
+        if one.broken:
+            typer.echo(f"first broken link: {one.broken.link} at {one.broken.cluster or 'no cluster'} ({one.broken.blame})")
+    if any(one.broken for one in found):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
 def demo() -> None:
     """Show the main job on the lab: roll podinfo out, upgrade it through a gate, roll a bad version back."""
     from flows.demo import play

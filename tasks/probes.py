@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import logging
-import ssl
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import websocket
 
@@ -24,6 +23,7 @@ from flotilla.services.names import KEEPER
 from flotilla.services.probing import Pace, ProbePlan, Spot
 from tasks.clusters import Connection, refused
 from tasks.leadership import NAMESPACE, make_namespace
+from tasks.sockets import open_socket
 
 NAME = "flotilla-prober"
 DIAL = 1  # seconds that a connection may take; within one country packets take tens of milliseconds
@@ -116,7 +116,7 @@ def _executed(connection: Connection, path: str) -> tuple[dict[str, Any], str]:
     """Return the status that ends an exec, and what the program wrote to its standard error (v4.channel.k8s.io)."""
     said = {STDERR: b"", STATUS: b""}
     try:
-        socket = _opened(connection, path)
+        socket = open_socket(connection, path, PATIENCE)
         try:
             while not said[STATUS]:
                 _, data = socket.recv_data()
@@ -130,33 +130,6 @@ def _executed(connection: Connection, path: str) -> tuple[dict[str, Any], str]:
     if not said[STATUS]:
         raise Transient(f"{connection.name}: no probe could be made: its end was not told")
     return json.loads(said[STATUS]), said[STDERR].decode(errors="replace").strip()
-
-
-def _opened(connection: Connection, path: str) -> Any:
-    """Return a websocket to an API server. The kubernetes library's own sets no time limit to connecting."""
-    settings = connection.api.configuration
-    headers: dict[str, str] = {}
-    connection.api.update_params_for_auth(headers, [], ["BearerToken"])
-    proxy = urlsplit(settings.proxy) if settings.proxy else None
-    return websocket.create_connection(
-        f"ws{settings.host.removeprefix('http')}{path}",
-        timeout=PATIENCE,
-        header=headers,
-        subprotocols=["v4.channel.k8s.io"],
-        sslopt={"context": connection.remembered(("tls context",), lambda: _tls(settings))},
-        http_proxy_host=proxy.hostname if proxy else None,
-        http_proxy_port=proxy.port if proxy else None,
-        http_no_proxy=None if proxy else ["*"],
-    )
-
-
-def _tls(settings: Any) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=settings.ssl_ca_cert)
-    if not settings.verify_ssl:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    if settings.cert_file:
-        context.load_cert_chain(settings.cert_file, settings.key_file)
-    return context
 
 
 class Prober:
