@@ -20,8 +20,8 @@ from flows.waves import Board, bring_to, prepare, steps_to
 from tasks.clusters import connect
 from tasks.fanout import side_by_side
 from tasks.leases import LeaseRef, holder_of
+from tasks.looks import look_at
 from tasks.revisions import all_revisions, save_revision
-from tasks.workloads import look_at
 
 
 @dataclass(frozen=True)

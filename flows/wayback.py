@@ -15,7 +15,8 @@ from flotilla.rollout import way_back
 from flows.journey import Journey, is_transient, say
 from flows.waves import BACK_OFF, Board, bring_to, prepare, steps_to
 from tasks.revisions import revisions_of, save_revision
-from tasks.workloads import prune, strays_in
+from tasks.scene import strays_in
+from tasks.workloads import prune
 
 
 class Way:

@@ -22,7 +22,9 @@ from flotilla.intent import Handling
 from flotilla.rollout import Plan, plan
 from tasks.clusters import connect, forget_connections
 from tasks.fanout import side_by_side
-from tasks.workloads import apply_step, look_at, save_parent, scene_of
+from tasks.looks import look_at
+from tasks.scene import scene_of
+from tasks.workloads import apply_step, save_parent
 from tests.bench.objects import intent_of, manifests
 
 THREADS = 8  # per cluster, as many as Flotilla has requests under way
