@@ -78,27 +78,65 @@ def test_a_run_whose_process_is_killed_is_finished_by_the_next_one_and_nothing_i
     assert {1} == {one.number for one in story.revisions()}
 
 
-def test_a_cluster_that_is_away_stops_no_other_and_is_brought_along_later(story, tmp_path):
-    kubeconfig = yaml.safe_load(Path(story.lab.kubeconfig).read_text())
-    cluster = next(one["context"]["cluster"] for one in kubeconfig["contexts"] if one["name"] == "remote")
-    for one in kubeconfig["clusters"]:
-        if one["name"] == cluster:
-            one["cluster"]["server"] = "https://127.0.0.1:1"
-    (tmp_path / "away").write_text(yaml.safe_dump(kubeconfig))
-    fleet = yaml.safe_load(Path(story.lab.fleet_file).read_text())
+@pytest.fixture
+def fleet_through(fleet_lab, tmp_path):
+    """Return a fleet file whose clusters are reached through a kubeconfig of its own, and a switch to lose one of them."""
+    kubeconfig = yaml.safe_load(Path(fleet_lab.kubeconfig).read_text())
+    fleet = yaml.safe_load(Path(fleet_lab.fleet_file).read_text())
     for one in fleet["clusters"]:
-        one["kubeconfig"] = {"file": str(tmp_path / "away")}
+        one["kubeconfig"] = {"file": str(tmp_path / "kubeconfig")}
     (tmp_path / "fleet.yaml").write_text(yaml.safe_dump(fleet))
+
+    def lose(name: str = "") -> str:
+        lost = next((one["context"]["cluster"] for one in kubeconfig["contexts"] if one["name"] == name), "")
+        clusters = [
+            {**one, "cluster": {**one["cluster"], "server": "https://127.0.0.1:1"}} if one["name"] == lost else one
+            for one in kubeconfig["clusters"]
+        ]
+        (tmp_path / "kubeconfig").write_text(yaml.safe_dump({**kubeconfig, "clusters": clusters}))
+        return str(tmp_path / "fleet.yaml")
+
+    return lose
+
+
+def drift(story) -> dict:
+    return ended(str(orchestrator.submit("drift/drift", {"fleet": story.lab.fleet_file})["id"]))
+
+
+def test_a_cluster_that_is_away_stops_no_other_and_is_brought_along_later(story, fleet_through):
     story.write()
 
-    end = ended(story.start(fleet=str(tmp_path / "fleet.yaml")))
+    end = ended(story.start(fleet=fleet_through("remote")))
     before = story.deployment("remote")
-    later = ended(str(orchestrator.submit("drift/drift", {"fleet": story.lab.fleet_file})["id"]))
+    later = drift(story)
 
     assert ("Partial", None) == (end["state"]["name"], before)
     assert "owing: remote" in end["state"]["message"]
     assert "Completed" == later["state"]["name"]
     assert {OLD} == story.images()
+
+
+def test_a_cluster_that_was_away_on_the_way_back_is_taken_back_when_it_returns(story, fleet_through):
+    story.write()
+    assert "Completed" == ended(story.start())["state"]["name"]
+    extra = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "extra"}}
+    more = [{"name": "extra", "type": "k8s-objects", "properties": {"objects": [extra]}}]
+    story.write(image=NEW, gate=True, more=more)
+    run = story.start(fleet=fleet_through())
+    asks(run)
+    fleet_through("same-city")
+
+    orchestrator.answer_gate(run, "reject", "bob", "errors in same-city")
+    end = ended(run)
+    left = story.image("same-city")
+    drift(story)
+    configmap = Kind("v1", "ConfigMap", "configmaps", namespaced=True)
+
+    assert ("Rejected", NEW) == (end["state"]["name"], left)
+    assert "owing: same-city" in end["state"]["message"]
+    assert {OLD} == story.images()
+    assert None is read(story.connection("same-city"), configmap, story.name, "extra")
+    assert {RevisionState.FAILED} == {one.state for one in story.revisions() if one.number == 2}
 
 
 def test_what_the_application_no_longer_names_is_deleted_and_many_deletes_ask_first(story):
