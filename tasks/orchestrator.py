@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ def start_all() -> dict[str, str]:
     restarted = done["server"] != "runs"
     done["worker"] = _ensure("worker", [*_prefect(), "worker", "start", "--pool", POOL, "--type", "process", "--limit", "20"])
     if restarted or done["worker"] != "runs":
-        _wait_for("its work pool", lambda: call("GET", f"/work_pools/{POOL}").status_code == 200)
+        _wait_for("its work pool", lambda: call("GET", f"/work_pools/{POOL}").status_code == 200, PARTS)
     return done
 
 
@@ -233,7 +233,7 @@ def _ensure_server() -> str:
     allowed = {"PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port}"}
     command = [*_prefect(), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     done = _ensure("server", command, allowed)
-    _wait_for("its API", lambda: httpx.get(f"{api_url()}/health", timeout=5).status_code == 200)
+    _wait_for("its API", lambda: httpx.get(f"{api_url()}/health", timeout=5).status_code == 200, ["server"])
     return done
 
 
@@ -271,7 +271,8 @@ def _stop(name: str) -> str:
     return "ended"
 
 
-def _wait_for(what: str, there: Any) -> None:
+def _wait_for(what: str, there: Callable[[], bool], needed: Iterable[str]) -> None:
+    """Wait for what some parts are to show; raises Permanent with the last words of one that ended meanwhile."""
     deadline = time.monotonic() + START_WITHIN
     while True:
         try:
@@ -279,7 +280,7 @@ def _wait_for(what: str, there: Any) -> None:
                 return
         except (httpx.HTTPError, Transient):
             pass
-        for name in PARTS:
+        for name in needed:
             part = _part(name)
             if part is not None and part.process() is None:
                 raise Permanent(f"the Prefect {name} ended while {what} was waited for; its last words:\n{_last_words(name)}")

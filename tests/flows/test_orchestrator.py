@@ -58,3 +58,16 @@ def test_all_of_it_ends_and_it_listened_on_loopback_only(guarded):
     assert {"server": "runs", "worker": "runs"} == again
     assert {"server": "ended", "worker": "ended"} == done
     assert [] == [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_what_a_crash_of_the_machine_left_is_started_again(guarded):
+    recorded = json.loads((guarded / "state.json").read_text())
+    dead = [psutil.Process(recorded[part]["pid"]) for part in ("worker", "server")]
+    for one in dead:
+        one.kill()
+    psutil.wait_procs(dead, timeout=10)
+
+    done = orchestrator.start_all()
+
+    assert {"server": "started again", "worker": "started again"} == done
+    assert {"server": True, "worker": True} == orchestrator.parts()
