@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import httpx
 import psutil
@@ -71,3 +72,21 @@ def test_what_a_crash_of_the_machine_left_is_started_again(guarded):
 
     assert {"server": "started again", "worker": "started again"} == done
     assert {"server": True, "worker": True} == orchestrator.parts()
+
+
+def test_a_server_whose_port_was_taken_meanwhile_takes_its_worker_along(guarded, fleet_lab):
+    recorded = json.loads((guarded / "state.json").read_text())
+    server = psutil.Process(recorded["server"]["pid"])
+    server.kill()
+    server.wait(timeout=10)
+    given = {"application": "deployments/apps/podinfo.yaml", "fleet": fleet_lab.fleet_file, "dry_run": True}
+
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        stranger.bind(("127.0.0.1", recorded["port"]))
+        stranger.listen()
+        orchestrator.start_all()
+    end = ended(str(orchestrator.submit("rollout/rollout", given)["id"]))
+
+    assert recorded["port"] != json.loads((guarded / "state.json").read_text())["port"]
+    assert "COMPLETED" == end["state_type"]
