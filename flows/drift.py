@@ -16,6 +16,7 @@ from flotilla.fleet import Drift, Fleet
 from flotilla.revisions import Revision, RevisionState, last_good
 from flows.check import read_fleet
 from flows.journey import Journey, now, run_id, say, show, table, told, warn
+from flows.locks import is_over
 from flows.waves import Board, bring_to, prepare, steps_to
 from tasks.clusters import connect
 from tasks.fanout import side_by_side
@@ -83,7 +84,7 @@ def _look(fleet: Fleet, newest: Revision, held: dict[str, tuple[Revision, ...]],
     for cluster in [name for name in newest.intent.clusters if name in held]:
         connection = journey.connection(cluster)
         holder = holder_of(connection, LeaseRef(newest.intent.name, newest.intent.namespace))
-        if holder is not None and not holder.expired:
+        if holder is not None and not holder.expired and not is_over(holder.identity):
             say("%s in %s is being rolled out by %s: left alone", newest.intent.name, cluster, holder.identity)
             continue
         if _is_behind(cluster, known, newest):
