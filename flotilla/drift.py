@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from flotilla.differences import FieldChange, owners
 from flotilla.facts import Unknown
 from flotilla.intent import Handling
-from flotilla.revisions import Revision, last_good
+from flotilla.revisions import Revision, RevisionState, last_good
 from flotilla.rollout import Action, ClusterLook, PlannedChange, Sighting, plan
 
 QUIET = (Action.UNCHANGED, Action.READ, Action.DELETE, Action.RELEASE)
@@ -60,6 +60,15 @@ def newest_good(revisions: Iterable[Revision]) -> tuple[Revision, ...]:
         by_application.setdefault((one.intent.namespace, one.intent.name), []).append(one)
     found = (last_good(each) for _, each in sorted(by_application.items()))
     return tuple(one for one in found if one is not None)
+
+
+def missed(own: Sequence[Revision], others: Iterable[Revision], newest: Revision) -> Revision | None:
+    """Return the revision that a cluster is still at although the fleet went back from it, None where it missed nothing.
+
+    It was away when the others went back to ``newest``: they record as failed what it records as being rolled out.
+    """
+    failed = {one.number for one in others if one.state is RevisionState.FAILED and one.number > newest.number}
+    return next((one for one in own if one.state is RevisionState.ROLLING_OUT and one.number in failed), None)
 
 
 def is_tolerated(field: FieldChange, handling: Handling) -> bool:

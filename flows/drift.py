@@ -10,18 +10,21 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flotilla.drift import drift_in, newest_good
+from flotilla.drift import drift_in, missed, newest_good
 from flotilla.errors import FlotillaError
 from flotilla.fleet import Drift, Fleet
 from flotilla.revisions import Revision, RevisionState, last_good
 from flows.check import read_fleet
 from flows.journey import Journey, now, run_id, say, show, table, told, warn
+from flows.locks import is_over
 from flows.waves import Board, bring_to, prepare, steps_to
 from tasks.clusters import connect
 from tasks.fanout import side_by_side
 from tasks.leases import LeaseRef, holder_of
-from tasks.revisions import all_revisions, save_revision
-from tasks.workloads import look_at
+from tasks.looks import look_at
+from tasks.revisions import all_revisions, revisions_of, save_revision
+from tasks.scene import Scene, strays_in
+from tasks.workloads import prune
 
 
 @dataclass(frozen=True)
@@ -77,33 +80,41 @@ def _look(fleet: Fleet, newest: Revision, held: dict[str, tuple[Revision, ...]],
     """Look at one application in every cluster that can be reached; one that is being rolled out is left alone."""
     found = _Look()
     journey = Journey(fleet, newest.intent, force=mode is Drift.CORRECT)
-    ref = LeaseRef(newest.intent.name, newest.intent.namespace)
+    known = {name: [one for one in each if _is_of(one, newest)] for name, each in held.items()}
     for cluster in [name for name in newest.intent.clusters if name in held]:
         connection = journey.connection(cluster)
-        holder = holder_of(connection, ref)
-        if holder is not None and not holder.expired:
+        holder = holder_of(connection, LeaseRef(newest.intent.name, newest.intent.namespace))
+        if holder is not None and not holder.expired and not is_over(holder.identity):
             say("%s in %s is being rolled out by %s: left alone", newest.intent.name, cluster, holder.identity)
             continue
-        own = last_good(one for one in held[cluster] if _is_of(one, newest))
-        if own is None or own.number < newest.number:
-            _bring_along(found, journey, newest, cluster)
+        if _is_behind(cluster, known, newest):
+            found.brought_along += _brought(journey, newest, cluster, "brought along to")
             continue
         rows = drift_in(newest.intent.name, look_at(connection, newest.intent, force=True))
         found.rows += [one.row() for one in rows]
         if rows and mode is Drift.CORRECT:
-            _bring_along(found, journey, newest, cluster, corrects=True)
+            found.corrected += _brought(journey, newest, cluster, "put right to")
     return found
 
 
-def _bring_along(found: _Look, journey: Journey, newest: Revision, cluster: str, corrects: bool = False) -> None:
+def _is_behind(cluster: str, known: dict[str, list[Revision]], newest: Revision) -> bool:
+    """Tell whether a cluster was away when the others went forward to the newest good revision, or back to it."""
+    own = known[cluster]
+    others = [one for name, each in known.items() if name != cluster for one in each]
+    good = last_good(own)
+    return good is None or good.number < newest.number or missed(own, others, newest) is not None
+
+
+def _brought(journey: Journey, newest: Revision, cluster: str, how: str) -> list[str]:
     """Bring one cluster to the newest good revision; what goes wrong there is told and stops no other."""
     name = f"{newest.intent.name} in {cluster}"
-    say("%s: %s revision %d", name, "put right to" if corrects else "brought along to", newest.number)
+    say("%s: %s revision %d", name, how, newest.number)
     try:
-        if bring.with_options(task_run_name=f"bring-{cluster}")(_Errand(journey, newest), cluster):
-            (found.corrected if corrects else found.brought_along).append(name)
+        done = bring.with_options(task_run_name=f"bring-{cluster}")(_Errand(journey, newest), cluster)
     except FlotillaError as error:
         warn("%s: %s", name, error)
+        return []
+    return [name] if done else []
 
 
 class _Errand:
@@ -126,13 +137,33 @@ def bring(errand: _Errand, cluster: str) -> bool:
         if not report.is_healthy:
             warn("%s: not healthy: %s", cluster, report.summary())
             return False
+    _clear(errand, scene)
     _record(errand, cluster)
     return True
 
 
+def _clear(errand: _Errand, scene: Scene) -> None:
+    """Delete what the revision does not name, unless that is so much that a person has to agree, which a rollout asks for."""
+    strays = [stray.key for stray in strays_in(scene)]
+    if not strays or errand.revision.intent.keep_legacy:
+        return
+    guard, cluster = errand.journey.fleet.approvals.prune_guard, scene.connection.name
+    if len(strays) > guard:
+        told = ", ".join(map(str, strays[:guard]))
+        warn("%s: %d objects are left over, more than pruneGuard (%d): %s, ...", cluster, len(strays), guard, told)
+        return
+    gone = prune(scene, strays)
+    say("%s: deleted %s", cluster, ", ".join(map(str, gone)) or "nothing")
+
+
 def _record(errand: _Errand, cluster: str) -> None:
-    kept = replace(errand.revision, state=RevisionState.GOOD, run=run_id(), note=f"brought along {now()}")
-    save_revision(errand.journey.connection(cluster), kept)
+    """Keep the revision as good; newer ones that the cluster was left at are closed, since it is no longer at them."""
+    connection, revision, at = errand.journey.connection(cluster), errand.revision, now()
+    save_revision(connection, replace(revision, state=RevisionState.GOOD, run=run_id(), note=f"brought along {at}"))
+    for one in revisions_of(connection, revision.intent.name, revision.intent.namespace):
+        if one.number > revision.number and one.state is RevisionState.ROLLING_OUT:
+            note = f"taken back to revision {revision.number} {at}"
+            save_revision(connection, replace(one, state=RevisionState.FAILED, note=note))
 
 
 def _is_of(one: Revision, newest: Revision) -> bool:

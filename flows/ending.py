@@ -14,7 +14,7 @@ from flotilla.revisions import RevisionState, superfluous
 from flotilla.rollout import Action, Plan
 from flotilla.workflow import Phase
 from flows.journey import say, show, table, warn
-from flows.wayback import go_back
+from flows.wayback import go_back, record_failed
 from tasks.fanout import side_by_side
 from tasks.revisions import discard_revision, revisions_of, save_revision
 from tasks.workloads import prune, save_parent
@@ -70,6 +70,8 @@ def _rolled_back(walk: Walk, why: str) -> Report:
     warn("%s", why)
     failed = replace(walk.revision, note=why)
     reports = go_back(walk.journey, walk.waves, failed)
+    untouched = [name for name in walk.journey.intent.clusters if name not in {one.cluster for one in reports}]
+    side_by_side(untouched, lambda name: record_failed(walk.journey, failed, name))
     owing = tuple(one.cluster for one in reports if one.state == "unreachable")
     back = all(one.state == "rolled back" for one in reports)
     end = End.REJECTED if walk.rejected else (End.ROLLED_BACK if back and reports else End.FAILED)

@@ -21,7 +21,7 @@ from flotilla.intent import Intent
 from flotilla.rollout import Plan
 from tasks.clusters import Connection, connect
 from tasks.planning import plan_rollout
-from tasks.workloads import Scene, scene_of
+from tasks.scene import Scene, scene_of
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")

@@ -53,7 +53,7 @@ def _wait_in_line(journey: Journey) -> bool:
         holder = _take(journey, SECONDS, over)
         if holder is None:
             return bool(told)
-        if _is_over(holder.identity):
+        if is_over(holder.identity):
             over = holder.identity
             continue
         if told != holder.identity:
@@ -91,7 +91,7 @@ def _let_go(journey: Journey, stop: threading.Event, renewing: threading.Thread)
     side_by_side(journey.intent.clusters, lambda name: give_back(journey.connection(name), ref, journey.run))
 
 
-def _is_over(identity: str) -> bool:
+def is_over(identity: str) -> bool:
     """Tell whether the run that holds a lease is known to have ended."""
     if identity.startswith("process-"):
         return False

@@ -19,7 +19,8 @@ from flows.journey import Journey, is_transient, say, show, table
 from tasks.clusters import Connection
 from tasks.observe import HealthReport, stay_healthy, wait_until_healthy
 from tasks.revisions import revisions_of, save_revision
-from tasks.workloads import GROUND, Scene, apply_step, save_parent
+from tasks.scene import GROUND, Scene
+from tasks.workloads import apply_step, save_parent
 
 BACK_OFF: list[float] = [2, 8]  # seconds, after the API client's own attempts; beyond that a cluster counts as unreachable
 

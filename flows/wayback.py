@@ -15,7 +15,8 @@ from flotilla.rollout import way_back
 from flows.journey import Journey, is_transient, say
 from flows.waves import BACK_OFF, Board, bring_to, prepare, steps_to
 from tasks.revisions import revisions_of, save_revision
-from tasks.workloads import prune, strays_in
+from tasks.scene import strays_in
+from tasks.workloads import prune
 
 
 class Way:
@@ -70,21 +71,28 @@ def bring_back(way: Way, cluster: str) -> ClusterReport:
     good = _last_good_before(way, cluster)
     if good is None:
         way.board.note(cluster, "stays: it never had a good revision")
-        return ClusterReport(cluster, "left as it is", message="it never had a good revision to go back to")
-    say("%s: goes back to revision %d", cluster, good.number)
-    return _return_to(way, good, cluster)
+        report = ClusterReport(cluster, "left as it is", message="it never had a good revision to go back to")
+    else:
+        say("%s: goes back to revision %d", cluster, good.number)
+        report = _return_to(way, good, cluster)
+    record_failed(way.journey, way.failed, cluster)
+    return report
 
 
 def _last_good_before(way: Way, cluster: str) -> Revision | None:
-    """Record in a cluster that the revision failed there, and return the one to go back to."""
-    failed, intent = way.failed, way.journey.intent
+    intent = way.journey.intent
+    known = revisions_of(way.journey.connection(cluster), intent.name, intent.namespace)
+    return last_good(known, before=way.failed.number if way.failed else None)
+
+
+def record_failed(journey: Journey, failed: Revision | None, cluster: str) -> None:
+    """Record in a cluster that a revision failed: last, so that a cluster that was away until then is known to owe it."""
     if failed is None:
-        return None
-    connection = way.journey.connection(cluster)
-    known = revisions_of(connection, intent.name, intent.namespace)
+        return
+    connection = journey.connection(cluster)
+    known = revisions_of(connection, failed.intent.name, failed.intent.namespace)
     own = next((one for one in known if one.number == failed.number), failed)
     save_revision(connection, replace(own, state=RevisionState.FAILED, approvals=failed.approvals, note=failed.note))
-    return last_good(known, before=failed.number)
 
 
 def _return_to(way: Way, good: Revision, cluster: str) -> ClusterReport:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import cgroups, controlplane, mounts, mountspace, network, processes
+from lab import cgroups, controlplane, mounts, mountspace, network, processes, slots, system
 from lab.errors import LabError
 from lab.layout import ClusterLayout, Layout
 
@@ -36,6 +36,7 @@ def after_last_lab() -> None:
     """Remove what all labs share on this machine."""
     if _is_linux_root():
         mountspace.remove_last()
+        system.restore_instances(slots.limit_before())
 
 
 def kill(cluster: ClusterLayout) -> None:

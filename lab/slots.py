@@ -21,6 +21,11 @@ def registry() -> Path:
     return Path(tempfile.gettempdir()) / f"flotilla-lab-{os.geteuid()}"
 
 
+def limit_before() -> Path:
+    """Where the kernel's limit stands that labs have raised: beside the register, to be restored after the last of them."""
+    return registry() / "max_user_instances"
+
+
 def find(directory: Path) -> int | None:
     """Find the slot that a folder is registered under."""
     return next((slot for slot, holder in _registered().items() if holder == directory), None)

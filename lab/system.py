@@ -31,6 +31,8 @@ _INSTALLERS = {  # in the order of the columns above
     "pacman": "pacman -S --needed",
     "apk": "apk add",
 }
+_INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
+_ENOUGH = 1024  # inotify instances; a lab takes 45, Debian allows 128 to all processes of root together
 _CNI_FOLDERS = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")
 
 
@@ -71,6 +73,26 @@ def ensure_packages(say: Callable[[str], None]) -> None:
     run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages, env=env, timeout=900)
     if absent := missing():
         raise LabError(f"still not there after installing {', '.join(packages)}: {', '.join(absent)}")
+
+
+def allow_instances(before: Path, say: Callable[[str], None]) -> None:
+    """Have the kernel let every lab of this machine watch its files; the limit as it was is kept in the file ``before``."""
+    limit = int(_INSTANCES.read_text())
+    if limit >= _ENOUGH:
+        return
+    if not before.exists():
+        before.write_text(str(limit))
+    _INSTANCES.write_text(str(_ENOUGH))
+    say(f"fs.inotify.max_user_instances raised from {limit} to {_ENOUGH}, until the last lab is down")
+
+
+def restore_instances(before: Path) -> None:
+    """Have the limit as it was, unless somebody else has changed it meanwhile."""
+    if not before.exists():
+        return
+    if int(_INSTANCES.read_text()) == _ENOUGH:
+        _INSTANCES.write_text(before.read_text())
+    before.unlink()
 
 
 def missing() -> list[str]:

@@ -46,6 +46,8 @@ def up(*, simulated_nodes: int | None = None, real_nodes: bool | None = None, sa
         layout = asked.layout(folder)
         if layout.real_nodes:
             system.ensure_packages(say)
+            with slots.alone_in(slots.registry()):
+                system.allow_instances(slots.limit_before(), say)
         programs = binaries.ensure(say)
         say(f"lab {folder}, slot {asked.slot}")
         bringup.everything(layout, programs, asked.simulated_nodes, say)

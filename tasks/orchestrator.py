@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,11 @@ from flotilla.errors import Permanent, Transient
 
 POOL = "flotilla"
 POLL = "1"  # seconds between the worker's questions for work: half as often costs nothing less that can be measured
+AT_ONCE = 20
+"""Runs under way at once. The pool's limit, not the worker's own: with that one, a worker dies of a run that is resumed before
+the process that suspended it has ended (PrefectHQ/prefect#16806, still so in 3.8)."""
+
+FREED_WITHIN = 5.0  # seconds; a server that was killed keeps its port for a moment
 START_WITHIN = 90.0  # seconds; the first start writes the database's tables
 PARTS = ("server", "worker")
 QUIET = {
@@ -95,9 +100,10 @@ def start_all() -> dict[str, str]:
     home().mkdir(parents=True, exist_ok=True)
     done = {"server": _ensure_server()}
     restarted = done["server"] != "runs"
-    done["worker"] = _ensure("worker", [*_prefect(), "worker", "start", "--pool", POOL, "--type", "process", "--limit", "20"])
+    done["worker"] = _ensure("worker", [*_prefect(), "worker", "start", "--pool", POOL, "--type", "process"])
     if restarted or done["worker"] != "runs":
-        _wait_for("its work pool", lambda: call("GET", f"/work_pools/{POOL}").status_code == 200)
+        _wait_for("its work pool", lambda: call("GET", f"/work_pools/{POOL}").status_code == 200, PARTS)
+        call("PATCH", f"/work_pools/{POOL}", {"concurrency_limit": AT_ONCE})
     return done
 
 
@@ -228,12 +234,15 @@ def _ensure_server() -> str:
     part = _part("server")
     if part is not None and part.process() is not None:
         return "runs"
-    port = _free_port(_recorded().get("port"))
+    before = _recorded().get("port")
+    port = _free_port(before)
+    if before not in (None, port):
+        _stop("worker")  # it would go on to ask at the port of before
     _record(port=port, api=f"http://127.0.0.1:{port}/api")
     allowed = {"PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port}"}
     command = [*_prefect(), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     done = _ensure("server", command, allowed)
-    _wait_for("its API", lambda: httpx.get(f"{api_url()}/health", timeout=5).status_code == 200)
+    _wait_for("its API", lambda: httpx.get(f"{api_url()}/health", timeout=5).status_code == 200, ["server"])
     return done
 
 
@@ -271,7 +280,8 @@ def _stop(name: str) -> str:
     return "ended"
 
 
-def _wait_for(what: str, there: Any) -> None:
+def _wait_for(what: str, there: Callable[[], bool], needed: Iterable[str]) -> None:
+    """Wait for what some parts are to show; raises Permanent with the last words of one that ended meanwhile."""
     deadline = time.monotonic() + START_WITHIN
     while True:
         try:
@@ -279,7 +289,7 @@ def _wait_for(what: str, there: Any) -> None:
                 return
         except (httpx.HTTPError, Transient):
             pass
-        for name in PARTS:
+        for name in needed:
             part = _part(name)
             if part is not None and part.process() is None:
                 raise Permanent(f"the Prefect {name} ended while {what} was waited for; its last words:\n{_last_words(name)}")
@@ -295,15 +305,23 @@ def _last_words(name: str) -> str:
         return "(none)"
 
 
-def _free_port(wanted: int | None) -> int:
-    """Return the port used before if it is free, else one that follows from the folder, else any."""
+def _free_port(before: int | None) -> int:
+    """Return the port used before if it is free (soon), else one that follows from the folder, else any."""
     derived = 14200 + int(hashlib.sha256(str(home()).encode()).hexdigest(), 16) % 5000
-    for port in (wanted or derived, derived, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise Permanent("no free port on 127.0.0.1")
+    deadline = time.monotonic() + (FREED_WITHIN if before else 0)
+    while before and time.monotonic() < deadline:
+        if found := _bound(before):
+            return found
+        time.sleep(0.1)
+    return _bound(derived) or _bound(0)
+
+
+def _bound(port: int) -> int:
+    """Return a port of loopback that could be listened at: the given one or 0 if it is taken; any for 0."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return 0
+        return int(probe.getsockname()[1])

@@ -10,8 +10,8 @@ from flotilla.revisions import Revision
 from flotilla.rollout import Plan, plan
 from tasks.clusters import connect
 from tasks.fanout import side_by_side
+from tasks.looks import look_at
 from tasks.revisions import revisions_of
-from tasks.workloads import look_at
 
 
 def plan_rollout(fleet: Fleet, intent: Intent, *, force: bool = False) -> Plan:

@@ -22,7 +22,9 @@ from flotilla.intent import Handling
 from flotilla.rollout import Plan, plan
 from tasks.clusters import connect, forget_connections
 from tasks.fanout import side_by_side
-from tasks.workloads import apply_step, look_at, save_parent, scene_of
+from tasks.looks import look_at
+from tasks.scene import scene_of
+from tasks.workloads import apply_step, save_parent
 from tests.bench.objects import intent_of, manifests
 
 THREADS = 8  # per cluster, as many as Flotilla has requests under way
@@ -192,10 +194,9 @@ class Floor:
         return httpx.Client(base_url=server["server"], verify=trust, timeout=60, limits=httpx.Limits(max_connections=THREADS))
 
 
-def peak_memory() -> dict[str, float]:
-    """Return the peak resident memory in MiB: of this process, and of the biggest child that has ended."""
-    kinds = {"here": resource.RUSAGE_SELF, "largest child": resource.RUSAGE_CHILDREN}
-    return {name: resource.getrusage(kind).ru_maxrss / 1024 for name, kind in kinds.items()}
+def peak_memory() -> float:
+    """Return the peak resident memory of this process in MiB: ours and what measures it."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _path(manifest: dict[str, Any]) -> str:

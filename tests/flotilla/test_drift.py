@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flotilla.differences import FieldChange
-from flotilla.drift import drift_in, is_tolerated, newest_good
+from flotilla.drift import drift_in, is_tolerated, missed, newest_good
 from flotilla.facts import Unknown
 from flotilla.intent import Handling, Intent, Mode, RenderedObject
 from flotilla.objects import key_of
@@ -81,6 +81,25 @@ def test_the_newest_good_revision_of_each_application_counts_whichever_cluster_h
     ]
 
     assert [("a", 2)] == [(one.intent.name, one.number) for one in newest_good(held)]
+
+
+ROLLING, GOOD, FAILED = RevisionState.ROLLING_OUT, RevisionState.GOOD, RevisionState.FAILED
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "number"),
+    [
+        ((2, ROLLING), (2, FAILED), 2),
+        ((2, FAILED), (2, FAILED), None),
+        ((2, ROLLING), (2, ROLLING), None),
+        ((1, ROLLING), (1, FAILED), None),
+        ((3, ROLLING), (2, FAILED), None),
+    ],
+)
+def test_a_cluster_missed_a_way_back_only_if_others_took_it(own, other, number):
+    found = missed([revision("a", *own)], [revision("a", *other)], revision("a", 1, GOOD))
+
+    assert number == (found.number if found else None)
 
 
 @pytest.mark.parametrize(

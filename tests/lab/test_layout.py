@@ -229,3 +229,22 @@ def test_pod_ranges_are_reached_and_api_ports_are_loopback_only() -> None:
     assert ports == [str(cluster.public_port) for cluster in layout.clusters]
     assert all(rule[rule.index("-d") + 1] == "127.0.0.1/32" for _, _, rule in rules if "-d" in rule)
     assert [cluster.name for cluster in layout.clusters] == list(CLUSTERS)
+
+
+def test_the_kernels_limit_is_raised_once_and_restored_unless_others_changed_it(tmp_path, monkeypatch) -> None:
+    limit, before = tmp_path / "limit", tmp_path / "before"
+    monkeypatch.setattr(system, "_INSTANCES", limit)
+    limit.write_text("128\n")
+    told: list[str] = []
+
+    system.allow_instances(before, told.append)
+    raised = int(limit.read_text())
+    system.allow_instances(before, told.append)
+    system.restore_instances(before)
+    restored = int(limit.read_text())
+    system.allow_instances(before, told.append)
+    limit.write_text("4096")
+    system.restore_instances(before)
+
+    assert (1024, 128, 4096, False) == (raised, restored, int(limit.read_text()), before.exists())
+    assert 2 == len(told)

@@ -14,7 +14,9 @@ from flotilla.intent import Delivery, Handling, Intent, Mode, RenderedObject, St
 from flotilla.objects import ObjectKey
 from flotilla.rollout import Action, Plan, plan
 from tasks.clusters import Connection
-from tasks.workloads import GROUND, Applied, apply_step, look_at, prune, save_parent, scene_of, strays_in
+from tasks.looks import look_at
+from tasks.scene import GROUND, scene_of, strays_in
+from tasks.workloads import Applied, apply_step, prune, save_parent
 from tests.conftest import ROOT
 
 CLUSTER = "remote"

@@ -13,7 +13,8 @@ from flotilla.rollout import Action
 from tasks import objects
 from tasks.clusters import Connection
 from tasks.observe import look_at_health, stay_healthy, wait_until_healthy
-from tasks.workloads import apply_step, prune, save_parent, scene_of
+from tasks.scene import scene_of
+from tasks.workloads import apply_step, prune, save_parent
 from tests.tasks.stage import config, deployment, key, unknown
 
 pytestmark = pytest.mark.lab

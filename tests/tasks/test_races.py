@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import tasks.scene
 import tasks.workloads
 from flotilla.errors import Permanent
 from flotilla.rollout import Action
@@ -18,14 +19,14 @@ def meanwhile(stage: Stage, monkeypatch: pytest.MonkeyPatch):
     """Have a controller write to an object between the list and the dry run of a look."""
 
     def write_to(name: str) -> None:
-        listed = tasks.workloads.members_of
+        listed = tasks.scene.members_of
 
         def members_of(*arguments):
             found = listed(*arguments)
             stage.inside("annotate", "configmap", name, "controller.example/seen=1", "--overwrite")
             return found
 
-        monkeypatch.setattr(tasks.workloads, "members_of", members_of)
+        monkeypatch.setattr(tasks.scene, "members_of", members_of)
 
     return write_to
 
@@ -39,14 +40,14 @@ def test_what_a_controller_writes_during_a_look_is_no_change_of_ours(stage, mean
 
 def test_an_object_that_is_deleted_during_a_look_is_created(stage, monkeypatch):
     stage.roll(config(a="1"))
-    listed = tasks.workloads.members_of
+    listed = tasks.scene.members_of
 
     def members_of(*arguments):
         found = listed(*arguments)
         stage.inside("delete", "configmap", "m")
         return found
 
-    monkeypatch.setattr(tasks.workloads, "members_of", members_of)
+    monkeypatch.setattr(tasks.scene, "members_of", members_of)
 
     assert {"m": Action.CREATE} == stage.planned(config(a="2"))
 

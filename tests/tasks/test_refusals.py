@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 from flotilla.errors import Permanent
 from flotilla.rollout import Action
 from tasks.clusters import Connection, connect
-from tasks.workloads import look_at
+from tasks.looks import look_at
 from tests.tasks.faults import held, of_context
 from tests.tasks.stage import CLUSTER, Stage, config, unknown
 

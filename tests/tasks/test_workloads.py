@@ -11,7 +11,8 @@ from flotilla.applyset import ID, applyset_id
 from flotilla.errors import Permanent
 from flotilla.intent import Recycle
 from flotilla.rollout import Action
-from tasks.workloads import prune, scene_of
+from tasks.scene import scene_of
+from tasks.workloads import prune
 from tests.tasks.stage import config, deployment, handled
 
 pytestmark = pytest.mark.lab

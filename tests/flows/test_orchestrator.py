@@ -1,0 +1,92 @@
+"""The local Prefect: it asks for credentials where told to, keeps to loopback, and ends with all that it started."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import httpx
+import psutil
+import pytest
+
+from flotilla.errors import Permanent
+from tasks import orchestrator
+from tests.conftest import ROOT
+from tests.flows.stories import ended
+
+pytestmark = [pytest.mark.lab, pytest.mark.prefect]
+
+
+@pytest.fixture
+def guarded(fleet_lab, tmp_path, monkeypatch):
+    """A Prefect that wants a name and a password."""
+    for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FLOTILLA_HOME", str(tmp_path))
+    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "crew:s3cret")
+    monkeypatch.chdir(ROOT)
+    orchestrator.start_all()
+    orchestrator.deploy_all()
+    yield tmp_path
+    orchestrator.stop_all()
+
+
+def test_a_guarded_server_runs_flows_for_those_who_know_the_password_only(guarded, fleet_lab, monkeypatch):
+    given = {"application": "deployments/apps/podinfo.yaml", "fleet": fleet_lab.fleet_file, "dry_run": True}
+
+    bare = httpx.get(f"{orchestrator.api_url()}/flow_runs/count")
+    end = ended(str(orchestrator.submit("rollout/rollout", given)["id"]))
+    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "crew:wrong")
+
+    assert 401 == bare.status_code
+    assert "COMPLETED" == end["state_type"]
+    with pytest.raises(Permanent, match="wants a name and password"):
+        orchestrator.waiting()
+    logs = (guarded / "worker.log").read_text() + (guarded / "server.log").read_text()
+    assert "s3cret" not in logs
+
+
+def test_all_of_it_ends_and_it_listened_on_loopback_only(guarded):
+    recorded = json.loads((guarded / "state.json").read_text())
+    server = psutil.Process(recorded["server"]["pid"])
+    family = [server, *server.children(recursive=True), psutil.Process(recorded["worker"]["pid"])]
+    listens = {c.laddr.ip for one in family for c in one.net_connections() if c.status == psutil.CONN_LISTEN}
+
+    again = orchestrator.start_all()
+    done = orchestrator.stop_all()
+
+    assert {"127.0.0.1"} == listens
+    assert {"server": "runs", "worker": "runs"} == again
+    assert {"server": "ended", "worker": "ended"} == done
+    assert [] == [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_what_a_crash_of_the_machine_left_is_started_again(guarded):
+    recorded = json.loads((guarded / "state.json").read_text())
+    dead = [psutil.Process(recorded[part]["pid"]) for part in ("worker", "server")]
+    for one in dead:
+        one.kill()
+    psutil.wait_procs(dead, timeout=10)
+
+    done = orchestrator.start_all()
+
+    assert {"server": "started again", "worker": "started again"} == done
+    assert {"server": True, "worker": True} == orchestrator.parts()
+
+
+def test_a_server_whose_port_was_taken_meanwhile_takes_its_worker_along(guarded, fleet_lab):
+    recorded = json.loads((guarded / "state.json").read_text())
+    server = psutil.Process(recorded["server"]["pid"])
+    server.kill()
+    server.wait(timeout=10)
+    given = {"application": "deployments/apps/podinfo.yaml", "fleet": fleet_lab.fleet_file, "dry_run": True}
+
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        stranger.bind(("127.0.0.1", recorded["port"]))
+        stranger.listen()
+        orchestrator.start_all()
+    end = ended(str(orchestrator.submit("rollout/rollout", given)["id"]))
+
+    assert recorded["port"] != json.loads((guarded / "state.json").read_text())["port"]
+    assert "COMPLETED" == end["state_type"]
