@@ -9,6 +9,9 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +24,20 @@ CONNECT_AGAIN = 5.0  # seconds; only a kubeconfig kept in a Secret needs anybody
 log = logging.getLogger("flotilla.keeper")
 
 
-def keep_wired(fleet: Fleet, state_file: str) -> None:
-    """Keep services wired until SIGTERM or SIGINT. Raises InvalidInput where the kubeconfigs are not as the fleet says."""
+def keep_wired(fleet: Fleet, state_file: str, on_state: Callable[[Keeper], None] | None = None) -> None:
+    """Keep services wired until SIGTERM or SIGINT; ``on_state`` is called every ``STATE_EVERY`` seconds.
+
+    Raises InvalidInput where the kubeconfigs are not as the fleet says.
+    """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
     keeper = _made(fleet)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: keeper.stop())
+    tellers = [on_state] if on_state else []
     if state_file:
-        threading.Thread(target=_tell, args=(keeper, Path(state_file)), name="state", daemon=True).start()
+        tellers.append(partial(_write_state, file=Path(state_file)))
+    if tellers:
+        threading.Thread(target=copy_context().run, args=(_tell, keeper, tellers), name="state", daemon=True).start()
     keeper.run()
     log.info("ended")
 
@@ -79,12 +88,17 @@ def _made(fleet: Fleet) -> Keeper:
             time.sleep(CONNECT_AGAIN)
 
 
-def _tell(keeper: Keeper, file: Path) -> None:
+def _tell(keeper: Keeper, tellers: Sequence[Callable[[Keeper], None]]) -> None:
     while True:
-        try:
-            beside = file.with_name(f".{file.name}.{os.getpid()}")
-            beside.write_text(json.dumps(state_of(keeper)) + "\n", encoding="utf-8")
-            beside.replace(file)
-        except Exception:  # what tells the state must not end with one failure to
-            log.exception("state file=%s not written", file)
+        for tell in tellers:
+            try:
+                tell(keeper)
+            except Exception:  # what tells the state must not end with one failure to
+                log.exception("state not told")
         time.sleep(STATE_EVERY)
+
+
+def _write_state(keeper: Keeper, file: Path) -> None:
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    beside.write_text(json.dumps(state_of(keeper)) + "\n", encoding="utf-8")
+    beside.replace(file)
