@@ -141,9 +141,9 @@ class Warden:
         every = [one for of_key in asked.values() for one in of_key]
         sticky = [one for one in every if _pair(one) in self.held and _pair(one) not in free]
         fresh = [one for one in every if one not in sticky]
-        already = len(set(self._let) - {_pair(one) for one in every}) + len(set(self.held) - free)
+        already = len(self._let) + len(set(self.held) - free)
         judged = ration(fresh, cap=self.cap, already=already, approved=free)
-        counted = [_pair(one) for one in judged.allowed if one.cause is not Cause.NOT_IMPORTED]
+        counted = {_pair(one) for one in judged.allowed if one.cause is not Cause.NOT_IMPORTED} - self.approved
         self._let |= {pair: self._let.get(pair, now) for pair in counted}
         held = (*judged.held, *sticky)
         self.held = {pair: one for pair, one in self.held.items() if pair not in free} | {_pair(one): one for one in held}

@@ -55,12 +55,12 @@ def _deleted(mirror: Mirror, kind: Kind, write: Write) -> Answer:
 def _outdated(write: Write, answer: Answer) -> str:
     """Return why a write came too late, "" if it did not.
 
-    A delete of what is gone has been made. 409 is another uid than the one that was seen; a namespace on its way out
-    answers 403 to what is new in it, one that is gone 404.
+    A delete of what is gone has been made. 409, or 422 for the uid, is another object than the one that was seen; a
+    namespace on its way out answers 403 to what is new in it, one that is gone 404.
     """
     if answer.status == 404:
         return "" if write.action is Action.DELETE else f"{write}: it, or its namespace, is gone"
-    if answer.status == 409:
+    if answer.status == 409 or (answer.status == 422 and "metadata.uid" in answer.message):
         return f"{write}: {answer.message}"
     if answer.status == 403 and "being terminated" in answer.message:
         return f"{write}: its namespace is being deleted"

@@ -201,9 +201,16 @@ class Mirror:
         return Watch(self.connection, find, table, known=lambda: table.version, optional=optional)
 
     def _turned(self) -> None:
-        """React to the API server's going away or coming back: streams over a dead link are closed, all look again."""
-        for watch in self._watches.values():
-            watch.interrupt()
+        """React to the API server's going away or coming back.
+
+        Streams over a dead link are closed; nobody sees anything until each watch is open again.
+        """
+        for kind, watch in self._watches.items():
+            if self.lifeline.reason:
+                self.tables[kind].reason = self.lifeline.reason
+                watch.interrupt()
+            else:
+                watch.wake()
         self._look_again()
 
     def _looked(self) -> None:

@@ -19,6 +19,8 @@ LIST_TIMEOUT = 15.0  # seconds a page of a list may take
 LONGEST = (300, 600)  # seconds a watch is asked to last; spread, so that not all of them begin anew at once
 SILENCE = 30.0  # seconds that a watch may outlast what was asked for, before its link counts as cut
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between tries to look again; doubled each time
+FROM_THE_FUTURE = {500, 504}  # how a server answers that was set back and does not know the resourceVersion yet
+CATCH_UP = 10.0  # seconds without a watch until all is listed anew: only a list tells when one is up to date
 PATIENCE = 3.0  # seconds without a watch until the cluster counts as one that nobody can look at
 log = logging.getLogger("flotilla.keeper")
 
@@ -90,9 +92,13 @@ class Watch:
         self._stopping = True
         self.interrupt()
 
+    def wake(self) -> None:
+        """Look again at once, unless the watch is open."""
+        self._wake.set()
+
     def interrupt(self) -> None:
         """Close what is open, and look again at once."""
-        self._wake.set()
+        self.wake()
         if stream := self._stream:
             stream.close()
 
@@ -133,7 +139,7 @@ class Watch:
 
     def _look(self) -> None:
         kind = self._find()
-        if not self._version:
+        if not self._version or time.monotonic() - self._seen_at > CATCH_UP:
             self._list(kind)
         self._follow(kind)
 
@@ -152,6 +158,8 @@ class Watch:
         }
         stream = self._connection.stream(kind.path(), query=query, timeout=lasting + SILENCE)
         if isinstance(stream, Answer):
+            if stream.status in FROM_THE_FUTURE:
+                self._version = 0
             raise _refusal(self._connection, kind, "watch", stream)
         self._stream = stream
         try:
@@ -161,7 +169,7 @@ class Watch:
                 self._take(kind, line)
                 self._seen_at = time.monotonic()
         finally:
-            self._stream = None
+            self._stream, self._seen_at = None, time.monotonic()
 
     def _take(self, kind: Kind, line: bytes) -> None:
         event = json.loads(line)
