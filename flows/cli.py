@@ -28,6 +28,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="For other programs.")]
 Follow = Annotated[bool, typer.Option("--follow/--detach", help="Stay until the run ends, and ask at its gates.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Agree at every gate (approve=auto), where the fleet file allows it.")]
 Force = Annotated[bool, typer.Option("--force", help="Take over fields that others own; else they are conflicts.")]
+KEEPER = "services/keep-wired"
 DEFAULT_FLEET = "deployments/fleet.yaml"
 
 
@@ -273,6 +274,7 @@ def server_up() -> None:
     for name, done in orchestrator.start_all().items():
         typer.echo(f"prefect {name}: {done}")
     orchestrator.deploy_all()
+    typer.echo(f"keeper of services: {orchestrator.ensure_running(KEEPER)}")
     typer.echo(f"prefect UI: {orchestrator.ui_link()}")
 
 

@@ -158,6 +158,19 @@ def submit(deployment: str, parameters: Mapping[str, Any], *, key: str = "") -> 
     return run
 
 
+def ensure_running(deployment: str) -> str:
+    """Start a deployment that is to run for good, unless a run of it is under way; return what was done."""
+    found = call("GET", f"/deployments/name/{deployment}")
+    if found.status_code == 404:
+        raise Permanent(f"Prefect at {api_url()} has no deployment {deployment}: `flotilla server up` registers it")
+    under_way = {"type": {"any_": ["RUNNING", "PENDING"]}}
+    body = {"deployments": {"id": {"any_": [found.json()["id"]]}}, "flow_runs": {"state": under_way}, "limit": 1}
+    if call("POST", "/flow_runs/filter", body).json():
+        return "runs"
+    submit(deployment, {})
+    return "started"
+
+
 def run_of(run: str) -> dict[str, Any]:
     """Return a run; raises Permanent where there is none of that id."""
     answer = call("GET", f"/flow_runs/{run}")
