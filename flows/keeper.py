@@ -61,7 +61,7 @@ class Keeper:
         self._turn = threading.Condition()
         self._stopping = threading.Event()
         self._began = time.monotonic()
-        self._ready, self._obstacle = False, ""
+        self._ready, self._obstacle = False, "not started yet"
 
     def start(self) -> None:
         """Begin to look, to take the leases, and to probe."""
@@ -72,6 +72,8 @@ class Keeper:
     def stop(self) -> None:
         """Ask the loop to end; may be called from a signal handler."""
         self._stopping.set()
+        with self._turn:
+            self._turn.notify()
 
     def run(self) -> None:
         """Keep services wired until ``stop``; then give the leases back. Writes under way are finished or cut off."""
