@@ -21,10 +21,11 @@ KEEPER = "flotilla-keeper"
 """Field manager and managed-by value of all that the keeper writes. Not "flotilla": that is the rollouts' manager, and one
 manager's apply drops the fields of its last one."""
 
-AUTOMATIC_ANNOTATION = "flotilla.io/automatic-import"  # on a ServiceImport that the keeper made, and may therefore delete
-NATIVE_ANNOTATION = "flotilla.io/native-name"  # "true" on a ServiceImport: the plain name reaches the exporters too
-DRAIN_ANNOTATION = "flotilla.io/drain"  # "true" on a ServiceExport: its endpoints take no new connections, the export stays
-IMPORTS_ANNOTATION = "flotilla.io/imports"  # "automatic" or "declared" on a ServiceExport: for this service, over the policy
+AUTOMATIC_ANNOTATION = "flotilla.dev/automatic-import"  # on a ServiceImport that the keeper made, and may therefore delete
+NATIVE_ANNOTATION = "flotilla.dev/native-name"  # "true" on a ServiceImport: the plain name reaches the exporters too
+DRAIN_ANNOTATION = "flotilla.dev/drain"  # "true" on a ServiceExport: its endpoints take no new connections, the export stays
+DRAINED_BY_ANNOTATION = "flotilla.dev/drained-by"  # on a ServiceExport that a rollout drains: the run's id
+IMPORTS_ANNOTATION = "flotilla.dev/imports"  # "automatic" or "declared" on a ServiceExport: for this service, over the policy
 RESERVED = frozenset({DERIVED_ANNOTATION, AUTOMATIC_ANNOTATION, NATIVE_ANNOTATION})
 """Annotations of a ServiceImport that no exported annotation may set."""
 

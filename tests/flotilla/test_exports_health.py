@@ -206,7 +206,7 @@ def test_an_exporter_whose_ports_all_lost_is_no_reason_to_withdraw_the_other():
 
 def test_a_source_that_drains_takes_no_connections_but_keeps_its_export_and_rank():
     fleet = exported_twice()
-    fleet.c1.get("ServiceExport")["metadata"]["annotations"]["flotilla.io/drain"] = "true"
+    fleet.c1.get("ServiceExport")["metadata"]["annotations"]["flotilla.dev/drain"] = "true"
     fleet.settle()
 
     assert ["10.3.0.1", "10.3.0.2"] == fleet.c2.addresses() == fleet.c1.addresses()

@@ -16,7 +16,7 @@ from tests.flotilla.clusterset import KEY, PORTS, Clusterset
 from tests.flotilla.test_exports_health import probe
 
 DECLARED = Policy(imports=ImportModel.DECLARED)
-NATIVE = {"flotilla.io/native-name": "true"}
+NATIVE = {"flotilla.dev/native-name": "true"}
 
 
 def declared(annotations: dict[str, str] | None = None, **service) -> Clusterset:
@@ -62,7 +62,7 @@ def test_a_consumer_that_takes_its_import_back_loses_slices_and_service():
 
 def test_an_export_may_name_its_own_import_model():
     fleet = Clusterset()
-    fleet.c1.service().export(annotations={"flotilla.io/imports": "declared"})
+    fleet.c1.service().export(annotations={"flotilla.dev/imports": "declared"})
     fleet.settle()
 
     assert {} == fleet.c2.objects

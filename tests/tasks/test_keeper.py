@@ -248,7 +248,7 @@ def test_where_consumers_are_declared_only_they_import_and_what_was_made_by_hand
     production.service()
     production.slice("10.0.0.1")
     production.export()
-    same_city.declare(annotations={"flotilla.io/native-name": "true"})
+    same_city.declare(annotations={"flotilla.dev/native-name": "true"})
 
     until(lambda: "10.0.0.1" in same_city.addresses())
     until(lambda: same_city.get(same_city.inside("/api/v1", "services", "hello")))

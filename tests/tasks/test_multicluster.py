@@ -226,7 +226,7 @@ def test_a_status_of_what_is_gone_is_outdated(mirror, key):
 
 
 def test_a_namespace_on_its_way_out_or_gone_is_outdated_and_no_error(mirror, member, key):
-    finalizer = {"metadata": {"finalizers": ["flotilla.io/test"], "name": "stays"}, "apiVersion": "v1", "kind": "ConfigMap"}
+    finalizer = {"metadata": {"finalizers": ["flotilla.dev/test"], "name": "stays"}, "apiVersion": "v1", "kind": "ConfigMap"}
     member.call("POST", member.inside("/api/v1", "configmaps"), finalizer)
     member.close()
     until(lambda: not seen(mirror, key).takes_objects)
@@ -263,7 +263,7 @@ def test_labels_of_an_import_are_told_apart_by_who_wrote_them(mirror, member, ke
 def test_an_object_that_waits_for_its_finalizer_stays_known_as_deleting(mirror, member, key):
     member.declare()
     path = member.inside(MCS, "serviceimports", "hello")
-    patch = {"metadata": {"finalizers": ["flotilla.io/test"]}}
+    patch = {"metadata": {"finalizers": ["flotilla.dev/test"]}}
     member.call("PATCH", path, patch, content_type="application/merge-patch+json")
     until(lambda: seen(mirror, key).imported)
     time.sleep(0.3)

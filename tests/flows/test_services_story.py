@@ -1,0 +1,133 @@
+"""Services across clusters as Prefect's users meet them: wired once, audited, kept wired for good."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tasks import orchestrator
+from tasks.clusters import Connection, connect
+from tests.conftest import FleetLab
+from tests.flows.stories import CLUSTERS, ended, flotilla, process_of, until
+
+pytestmark = [pytest.mark.lab, pytest.mark.prefect]
+
+APPLY = "application/apply-patch+yaml"
+MCS = "/apis/multicluster.x-k8s.io/v1beta1"
+
+
+class Echo:
+    """A service of its own that answers with its pod's name; in every cluster its namespace."""
+
+    def __init__(self, lab: FleetLab) -> None:
+        self.lab = lab
+        self.name = f"services-{secrets.token_hex(3)}"
+        for cluster in CLUSTERS:
+            self.apply(
+                cluster, "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name}}
+            )
+
+    def connection(self, cluster: str) -> Connection:
+        return connect(self.lab.fleet.cluster(cluster))
+
+    def apply(self, cluster: str, path: str, body: dict) -> None:
+        query = {"fieldManager": "test", "force": "true"}
+        path = f"{path}/{body['metadata']['name']}"
+        answer = self.connection(cluster).request("PATCH", path, query=query, body=body, content_type=APPLY)
+        assert answer.status in (200, 201), answer.message
+
+    def export(self, cluster: str) -> None:
+        labels = {"app": "echo"}
+        container = {
+            "name": "main",
+            "image": "localhost/agnhost:2",
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["/agnhost", "netexec", "--http-port=8080"],
+            "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1},
+        }
+        pods = {"metadata": {"labels": labels}, "spec": {"terminationGracePeriodSeconds": 1, "containers": [container]}}
+        spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": pods}
+        meta = {"metadata": {"name": "echo"}}
+        self.apply(cluster, f"/apis/apps/v1/namespaces/{self.name}/deployments", meta | _kind("apps/v1", "Deployment", spec))
+        ports = [{"name": "http", "port": 80, "targetPort": 8080}]
+        service = {"selector": labels, "ports": ports}
+        self.apply(cluster, f"/api/v1/namespaces/{self.name}/services", meta | _kind("v1", "Service", service))
+        export = meta | _kind("multicluster.x-k8s.io/v1beta1", "ServiceExport", {})
+        self.apply(cluster, f"{MCS}/namespaces/{self.name}/serviceexports", export)
+
+    def sources(self, cluster: str) -> list[str]:
+        """Return the clusters whose endpoints a cluster holds, ready ones only."""
+        path = f"/apis/discovery.k8s.io/v1/namespaces/{self.name}/endpointslices"
+        items = self.connection(cluster).request("GET", path).body["items"]
+        label = "multicluster.kubernetes.io/source-cluster"
+        ours = [item for item in items if label in item["metadata"]["labels"]]
+        ready = [item for item in ours if any(end["conditions"].get("ready") for end in item["endpoints"])]
+        return sorted(item["metadata"]["labels"][label] for item in ready)
+
+
+def _kind(api_version: str, kind: str, spec: dict) -> dict:
+    return {"apiVersion": api_version, "kind": kind, "spec": spec}
+
+
+@pytest.fixture
+def echo(prefect: None, fleet_lab: FleetLab) -> Iterator[Echo]:
+    one = Echo(fleet_lab)
+    yield one
+    for cluster in CLUSTERS:
+        one.connection(cluster).request("DELETE", f"/api/v1/namespaces/{one.name}")
+
+
+def start(deployment: str, **parameters: object) -> str:
+    return str(orchestrator.submit(deployment, parameters)["id"])
+
+
+def test_one_pass_wires_what_is_exported_and_an_audit_finds_it_so_but_nobody_who_keeps_it(echo):
+    echo.export("production")
+    echo.export("remote")
+
+    wired = ended(start("services/wire"))
+    sources = until(lambda: len(found := echo.sources("same-city")) == 2 and found, "the endpoints of both")
+    audited = ended(start("services/audit", patience=1))
+
+    assert "Completed" == wired["state"]["name"], wired["state"]["message"]
+    assert ["production", "remote"] == sources
+    assert "Differs" == audited["state"]["name"]
+    assert "no keeper holds the leases" in audited["state"]["message"]
+
+
+def test_the_keeper_is_started_again_when_it_is_killed_and_takes_up_what_happened_meanwhile(echo):
+    run = start("services/keep-wired")
+    process = process_of(run)
+    echo.export("production")
+    until(lambda: echo.sources("same-city") == ["production"], "production's endpoints in same-city")
+
+    process.send_signal(signal.SIGKILL)
+    echo.export("remote")
+    until(lambda: echo.sources("same-city") == ["production", "remote"], "another keeper to take up the work")
+    audited = ended(start("services/audit", patience=3))
+    explained = flotilla("explain", f"echo.{echo.name}.svc.clusterset.local", "--in", "same-city", "--json")
+    follower = until(lambda: [one for one in under_way() if one != run], "the run that took over")
+    orchestrator.call("POST", f"/flow_runs/{follower[0]}/set_state", {"state": {"type": "CANCELLING"}})
+    cancelled = ended(follower[0])
+
+    assert "Completed" == audited["state"]["name"], audited["state"]["message"]
+    assert 0 == explained.returncode, explained.stdout + explained.stderr
+    (chain,) = json.loads(explained.stdout)
+    assert (None, "dns") == (chain["broken"], chain["steps"][-1]["link"])
+    assert "CANCELLED" == cancelled["state_type"]
+
+
+def under_way() -> list[str]:
+    body = {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}, "name": {"like_": "keep-wired"}}}
+    return [run["id"] for run in orchestrator.call("POST", "/flow_runs/filter", body).json()]
+
+
+def test_what_is_no_service_is_told_with_what_is_allowed(fleet_lab):
+    done = flotilla("explain", "a/b/c")
+
+    assert 2 == done.returncode
+    assert "SERVICE: 'a/b/c'; allowed: NAME with --namespace, NAMESPACE/NAME" in done.stderr
