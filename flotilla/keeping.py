@@ -137,6 +137,7 @@ class Warden:
         """Return which of the withdrawals that some services ask for go ahead; services that are not named keep theirs."""
         self._let = {pair: at for pair, at in self._let.items() if now - at < self.window}
         self.held = {pair: one for pair, one in self.held.items() if pair[0] not in asked or _asked(pair, asked)}
+        self.approved = frozenset(pair for pair in self.approved if pair[0] not in asked or _asked(pair, asked))
         free = self.approved | set(self._let)
         every = [one for of_key in asked.values() for one in of_key]
         sticky = [one for one in every if _pair(one) in self.held and _pair(one) not in free]
@@ -152,6 +153,7 @@ class Warden:
     def forget(self, key: ServiceKey) -> None:
         """Forget a service that no longer is one."""
         self.held = {pair: one for pair, one in self.held.items() if pair[0] != key}
+        self.approved = frozenset(pair for pair in self.approved if pair[0] != key)
 
 
 def leads(held_until: Mapping[str, float], clusters: Sequence[str], now: float) -> bool:

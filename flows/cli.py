@@ -259,6 +259,32 @@ def explain(
 
 
 @app.command()
+def withdrawals(
+    fleet: FleetFile = DEFAULT_FLEET,
+    agree: Annotated[bool, typer.Option("--approve", help="Agree to those that wait now, and to no later ones.")] = False,
+    name: Annotated[str, typer.Option("--as", help="Who you are; kept in the clusters.")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the clusters.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show the exporters whose withdrawal waits for a person (services.withdrawalCap), or agree to it."""
+    from dataclasses import asdict
+
+    from flotilla.errors import Problem, phrase
+    from flows.check import read_fleet
+    from flows.withdrawals import approve_withdrawals, waiting_withdrawals
+
+    if agree and not (name and reason):
+        raise InvalidInput([Problem("command line", "--approve", phrase("stands alone"), "--approve --as NAME --reason TEXT")])
+    held = approve_withdrawals(read_fleet(fleet), name, reason) if agree else waiting_withdrawals(read_fleet(fleet))
+    rows = [
+        {field: str(value) for field, value in asdict(one).items()} | {"consumers": ", ".join(one.consumers)} for one in held
+    ]
+    _print(rows, [asdict(one) for one in held] if as_json else None)
+    if agree and not as_json:
+        typer.echo(f"approved by {name}: {len(held)}; the keeper withdraws them within seconds")
+
+
+@app.command()
 def demo() -> None:
     """Show the main job on the lab: roll podinfo out, upgrade it through a gate, roll a bad version back."""
     from flows.demo import play

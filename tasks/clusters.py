@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,10 +20,14 @@ from kubernetes.config import kube_config
 
 from flotilla.errors import InvalidInput, Permanent, Problem, Transient, phrase
 from flotilla.fleet import Cluster, Kubeconfig, SecretRef
+from tasks.streams import Stream
 
 CONNECT_TIMEOUT = 5.0  # seconds; an API server that does not take a connection by then is away
 Found = TypeVar("Found")
 READ_TIMEOUT = 30.0  # seconds; an admission webhook may take up to 30
+_WRAPPED = re.compile(r"""\(<.*?>, ['"](?P<text>.*)['"]\)""")
+"""How urllib3 prints its errors: the pool as an object, then the text."""
+
 POOL = 24  # connections kept per cluster: the workers of a fan-out and a few watches; fewer reconnect, at twice the CPU
 RETRIABLE = {408, 429, 500, 502, 503, 504}  # statuses that may pass by themselves
 
@@ -91,7 +96,7 @@ class Connection:
         """
         response = self._sent("GET", path, query=query, timeout=timeout, preload=False)
         if response.status == 200:
-            return Stream(self, response)
+            return Stream(response, lambda error: unreachable(self.name, self.api.configuration.host, error))
         try:
             return Answer(response.status, _decoded(response.data), response.headers)
         except urllib3.exceptions.HTTPError as error:
@@ -128,39 +133,6 @@ class Connection:
         except urllib3.exceptions.HTTPError as error:
             raise unreachable(self.name, self.api.configuration.host, error) from None
         return response
-
-
-class Stream:
-    """The lines of a response that goes on, such as a watch; may be closed from another thread than the one that reads."""
-
-    def __init__(self, connection: Connection, response: urllib3.BaseHTTPResponse) -> None:
-        self._connection = connection
-        self._response = response
-        self._closed = False
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield each line when it is there, until the server or ``close`` ends the stream.
-
-        Raises Transient where it broke off: cut, or silent for longer than its timeout.
-        """
-        rest = b""
-        try:
-            for chunk in self._response.read_chunked():
-                *lines, rest = (rest + chunk).split(b"\n")
-                yield from (line for line in lines if line)
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:  # ValueError: read of a socket that was closed
-            if not self._closed:
-                raise unreachable(self._connection.name, self._connection.api.configuration.host, error) from None
-        finally:
-            self._response.close()
-
-    def close(self) -> None:
-        """End the stream; whoever waits for its next line is woken at once."""
-        self._closed = True
-        try:
-            self._response.shutdown()
-        except (OSError, ValueError):
-            return  # it has ended by itself
 
 
 def refused(cluster: str, what: str, answer: Answer) -> Transient | Permanent:
@@ -333,4 +305,6 @@ def _decoded(data: bytes) -> Any:
 def _short(error: object) -> str:
     """Return an error's text without object addresses and the library's own wrapping."""
     text = str(error).rpartition(">: ")[2] or str(error)
+    if wrapped := _WRAPPED.fullmatch(text):
+        text = wrapped["text"]
     return text if len(text) <= 200 else text[:197] + "..."

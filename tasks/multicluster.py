@@ -7,9 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from flotilla.facts import Unknown
-from flotilla.ground import version_of
 from flotilla.objects import Manifest
-from flotilla.services.definitions import EXPORTS, IMPORTS, PROPERTIES
 from flotilla.services.facts import ClusterView, NamespaceFact
 from flotilla.services.names import (
     CLUSTER_ID_PROPERTY,
@@ -23,25 +21,22 @@ from flotilla.services.names import (
 )
 from flotilla.services.parse import (
     cluster_id,
-    lacking,
     parse_cluster_property,
     parse_export,
     parse_import,
     parse_namespace,
     parse_service,
     parse_slice,
-    served_versions,
 )
-from tasks.clusters import Connection, refused
+from tasks.clusters import Connection
 from tasks.objects import Kind
+from tasks.served import Served, look_at_served, properties_kind
 from tasks.tables import Change, Entry, Table, Unreadable
-from tasks.watches import Lifeline, NotServed, Watch
+from tasks.watches import Lifeline, Watch
 
 NAMESPACES = Kind("v1", "Namespace", "namespaces", namespaced=False)
 SERVICES = Kind("v1", "Service", "services", namespaced=True)
 SLICES = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices", namespaced=True)
-DEFINITIONS = Kind("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
-VERSIONS = ("v1beta1", "v1alpha1")  # of multicluster.x-k8s.io and about.k8s.io, best first; their fields are the same
 
 
 class News(NamedTuple):
@@ -50,13 +45,6 @@ class News(NamedTuple):
     keys: Collection[ServiceKey] = ()
     namespaces: Collection[str] = ()
     everything: bool = False
-
-
-class Served(NamedTuple):
-    """The version of multicluster.x-k8s.io that is written, and the fields that the cluster does not know."""
-
-    version: str = VERSIONS[0]
-    lacks: frozenset[str] = frozenset()
 
 
 class Mirror:
@@ -83,7 +71,7 @@ class Mirror:
         }
         self._watches = {
             "Namespace": self._watch("Namespace", lambda: NAMESPACES),
-            "ClusterProperty": self._watch("ClusterProperty", self._properties, optional=True),
+            "ClusterProperty": self._watch("ClusterProperty", lambda: properties_kind(connection), optional=True),
             "Service": self._watch("Service", lambda: SERVICES),
             "EndpointSlice": self._watch("EndpointSlice", lambda: SLICES),
             "ServiceExport": self._watch("ServiceExport", lambda: self.mcs_kind("ServiceExport", look=True)),
@@ -156,40 +144,14 @@ class Mirror:
         Raises NotServed where their definitions are not installed, or serve no version that is known here.
         """
         if look:
-            self._look_at_definitions()
+            self._take_served(look_at_served(self.connection))
         return Kind(f"{GROUP}/{self._served.version}", kind, f"{kind.lower()}s", namespaced=True)
 
-    def _properties(self) -> Kind:
-        version = self._best(PROPERTIES, served_versions(self._definition(PROPERTIES)))
-        return Kind(f"about.k8s.io/{version}", "ClusterProperty", "clusterproperties", namespaced=False)
-
-    def _best(self, name: str, served: Collection[str]) -> str:
-        for version in VERSIONS:
-            if version in served:
-                return version
-        raise NotServed(f"{self.name}: {name} serves neither {' nor '.join(VERSIONS)}; see `flotilla check`")
-
-    def _look_at_definitions(self) -> None:
-        exports, imports = self._definition(EXPORTS), self._definition(IMPORTS)
-        best = self._best(GROUP, set(served_versions(exports)) & set(served_versions(imports)))
-        answer = self.connection.request("GET", "/version", timeout=10)
-        if answer.status != 200:
-            raise refused(self.name, "read the version", answer)
-        version = version_of(answer.body["gitVersion"])
-        served = Served(best, lacking(imports, best, (version.major, version.minor)))
+    def _take_served(self, served: Served) -> None:
         with self._lock:
             same, self._served = served == self._served, served
         if not same:
             self._tell(News(everything=True))
-
-    def _definition(self, name: str) -> Manifest:
-        answer = self.connection.request("GET", DEFINITIONS.path("", name), timeout=10)
-        if answer.status == 404:
-            raise NotServed(f"{self.name}: {name} is not installed; see `flotilla check`")
-        if answer.status != 200:
-            raise refused(self.name, f"read the definition {name}", answer)
-        found: Manifest = answer.body
-        return found
 
     def _table(
         self, key_of: Callable[[Manifest], ServiceKey | None], parse: Callable[[Manifest], Any], *, slices: bool = False

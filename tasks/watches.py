@@ -12,8 +12,9 @@ from typing import Protocol
 
 from flotilla.errors import FlotillaError, Permanent, Transient
 from flotilla.objects import Manifest
-from tasks.clusters import Answer, Connection, Stream, refused
+from tasks.clusters import Answer, Connection, refused
 from tasks.objects import PAGE, Kind
+from tasks.streams import Stream
 
 LIST_TIMEOUT = 15.0  # seconds a page of a list may take
 LONGEST = (300, 600)  # seconds a watch is asked to last; spread, so that not all of them begin anew at once

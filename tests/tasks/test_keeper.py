@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 import lab
+from flotilla.fleet import parse_fleet
+from flows.withdrawals import approve_withdrawals, waiting_withdrawals
 from tasks.clusters import connect
 from tests.tasks.fleetset import CLUSTERS, Member, Process, until
 
@@ -368,8 +370,19 @@ def test_a_mass_withdrawal_waits_for_a_person(members, production, same_city, pr
     production.call("DELETE", production.inside("/apis/multicluster.x-k8s.io/v1beta1", "serviceexports"))
 
     until(lambda: len({one["service"] for one in keeper.state["held"]}) >= 3)
+    fleet = parse_fleet((keeper.folder / "fleet.yaml").read_text(), "fleet.yaml")
+    until(lambda: len(waiting_withdrawals(fleet)) >= 3)
     time.sleep(2)
     assert sum(same_city.addresses(name) == ["10.0.0.1"] for name in names) >= 3
+
+    approved = approve_withdrawals(fleet, "eve", "they were meant to go")
+
+    assert {one.source for one in approved} == {"production"}
+    until(lambda: not any(same_city.slices(name) for name in names))
+    until(lambda: keeper.state["held"] == [])
+    until(lambda: waiting_withdrawals(fleet) == ())
+    assert "approved" in keeper.log
+    assert "eve: they were meant to go" in keeper.log
 
 
 def test_a_defect_in_one_object_stops_no_other_service(members, production, same_city, keeper):
