@@ -69,9 +69,9 @@ def _cluster(keeper: Keeper, name: str) -> dict[str, Any]:
         "away": mirror.unknown.reason if mirror.unknown else "",
         "lease": keeper.leadership.holders.get(name, ""),
         "writing": len(keeper.lanes[name]),
-        "probed": len(prober.plan) if prober else 0,
-        "probes": prober.made if prober else 0,
-        "no_probes": prober.reason if prober else "probes are not enabled",
+        "probed": len(prober) if prober is not None else 0,
+        "probes": prober.made if prober is not None else 0,
+        "no_probes": prober.reason if prober is not None else "probes are not enabled",
     }
 
 

@@ -75,11 +75,8 @@ class Wiring:
 
     def observe(self, spot: Spot, probe: ProbeFact) -> list[ServiceKey]:
         """Take a probe; return the services for which it may change something."""
-        prober = self._probers[probe.consumer]
-        with prober.lock:
-            keys = prober.plan.keys_of(spot)
         touched = []
-        for key in keys:
+        for key in self._probers[probe.consumer].keys_of(spot):
             before = self._health.get(key, Health())
             after = self._health[key] = observe(before, [probe], self._policy.damping)
             if _matters(before, after, probe):
@@ -152,15 +149,13 @@ class Wiring:
         targets = probe_targets(world, decision) if self._probers else {}
         for name, prober in self._probers.items():
             wanted = {link.source: of for link, of in targets.items() if link.consumer == name and link.source != name}
-            with prober.lock:
-                prober.plan.want(key, wanted)
+            prober.want(key, wanted)
 
     def _forget(self, key: ServiceKey) -> None:
         self._health.pop(key, None)
         self._warden.forget(key)
         for prober in self._probers.values():
-            with prober.lock:
-                prober.plan.want(key, {})
+            prober.want(key, {})
 
     def _world(self, key: ServiceKey) -> World:
         views = {name: mirror.view_of(key) for name, mirror in self._mirrors.items()}

@@ -181,15 +181,14 @@ class Mirror:
 
     def _look_again(self) -> None:
         """Work out anew whether the cluster can be looked at; what hangs on that is told."""
-        reasons = [(kind, table.reason) for kind, table in self.tables.items() if table.reason]
-        reason = self.lifeline.reason or next((f"{kind}: {why}" for kind, why in reasons), "")
-        if reason == self._reason:
-            return
         with self._lock:
+            blind = next((f"{kind}: {table.reason}" for kind, table in self.tables.items() if table.reason), "")
+            reason = self.lifeline.reason or blind
             turned = bool(reason) != bool(self._reason)
             self._reason = reason
             self._was_whole = self._was_whole or not reason
-            self._id = self._declared_id() if not reason else self._id
+            if turned and not reason:
+                self._id = self._declared_id()
         if turned:
             self._tell(News(everything=True))
 

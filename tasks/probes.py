@@ -9,7 +9,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -19,7 +19,8 @@ import websocket
 from flotilla.errors import FlotillaError, Transient
 from flotilla.facts import Unknown
 from flotilla.services.facts import ProbeFact
-from flotilla.services.names import KEEPER
+from flotilla.services.health import Target
+from flotilla.services.names import KEEPER, ServiceKey
 from flotilla.services.probing import Pace, ProbePlan, Spot
 from tasks.clusters import Connection, refused
 from tasks.leadership import NAMESPACE, make_namespace
@@ -139,54 +140,77 @@ class Prober:
     """
 
     def __init__(self, connection: Connection, image: str, pace: Pace, on_probe: Callable[[Spot, ProbeFact], None]) -> None:
-        self._connection, self._image, self._pace, self._on_probe = connection, image, pace, on_probe
-        self.plan = ProbePlan(pace)
-        self.lock = threading.Lock()
-        self._wake = threading.Condition(self.lock)
+        self._connection, self._image, self._on_probe = connection, image, on_probe
+        self._plan = ProbePlan(pace)
+        self._turn = threading.Condition()
+        self._due: queue.SimpleQueue[Spot | None] = queue.SimpleQueue()
+        self._at_once = pace.at_once
         self._pod = ""
-        self._looked_at = 0.0
+        self._looked_at = float("-inf")
         self._stopping = False
         self.reason = "no probe was made yet"
         self.made = 0
 
+    def __len__(self) -> int:
+        return len(self._plan)
+
     def start(self) -> None:
         """Begin."""
-        for number in range(self._pace.at_once):
-            name = f"probe-{self._connection.name}-{number}"
-            threading.Thread(target=self._run, name=name, daemon=True).start()
+        threading.Thread(target=self._run, name=f"probes-{self._connection.name}", daemon=True).start()
+        for number in range(self._at_once):
+            threading.Thread(target=self._work, name=f"probe-{self._connection.name}-{number}", daemon=True).start()
 
     def stop(self) -> None:
         """End; probes under way are not waited for."""
-        self._stopping = True
-        with self._wake:
-            self._wake.notify_all()
+        with self._turn:
+            self._stopping = True
+            self._turn.notify()
+        for _ in range(self._at_once):
+            self._due.put(None)
+
+    def want(self, key: ServiceKey, targets: Mapping[str, Iterable[Target]]) -> None:
+        """Probe these endpoints of a service from now on, by source cluster, and no others; none ends it."""
+        with self._turn:
+            self._plan.want(key, targets)
+            self._turn.notify()
+
+    def keys_of(self, spot: Spot) -> frozenset[ServiceKey]:
+        """Return the services that have an endpoint."""
+        with self._turn:
+            return self._plan.keys_of(spot)
 
     def _run(self) -> None:
-        while not self._stopping:
-            spot = self._next()
-            if spot is None:
-                continue
-            result: bool | None = None
-            try:
-                result = self._probe(spot)
-            except FlotillaError as error:
-                self._missed(str(error).removeprefix(f"{self._connection.name}: "))
-            except Exception as error:  # a thread that ended for a defect would mean fewer probes, silently
-                log.exception("probe cluster=%s failed", self._connection.name)
-                self._missed(f"a defect: {error!r}")
-            with self._wake:
-                self.plan.done(spot, time.monotonic(), result)
-                self._wake.notify()
+        while True:
+            with self._turn:
+                now = time.monotonic()
+                ready = not self.reason or now - self._looked_at > LOOK_EVERY
+                spot = self._plan.next(now) if ready and not self._stopping else None
+                if self._stopping:
+                    return
+                if spot is None:
+                    self._turn.wait(self._plan.pause(now) if ready else LOOK_EVERY)
+                    continue
+                if self.reason:
+                    self._looked_at = now
+                self._due.put(spot)
 
-    def _next(self) -> Spot | None:
-        with self._wake:
-            ready = not self.reason or time.monotonic() - self._looked_at > LOOK_EVERY
-            spot = self.plan.next(time.monotonic()) if ready else None
-            if spot is None:
-                self._wake.wait(0.1 if len(self.plan) else 1.0)
-            elif self.reason:
-                self._looked_at = time.monotonic()
-            return spot
+    def _work(self) -> None:
+        while (spot := self._due.get()) is not None:
+            self._try(spot)
+
+    def _try(self, spot: Spot) -> None:
+        """Make a probe and take its result; one that could not be made says nothing about the endpoint."""
+        result: bool | None = None
+        try:
+            result = self._probe(spot)
+        except FlotillaError as error:
+            self._missed(str(error).removeprefix(f"{self._connection.name}: "))
+        except Exception as error:  # a defect must not read as a dead endpoint
+            log.exception("probe cluster=%s failed", self._connection.name)
+            self._missed(f"a defect: {error!r}")
+        with self._turn:
+            self._plan.done(spot, time.monotonic(), result)
+            self._turn.notify()
 
     def _probe(self, spot: Spot) -> bool:
         if not self._pod:

@@ -102,6 +102,14 @@ class ProbePlan:
             self._running += 1
         return spot
 
+    def pause(self, now: float) -> float:
+        """Return for how many seconds there is nothing to probe, if nothing new is wanted and no result comes."""
+        if self._running >= self._pace.at_once or not self._spots:
+            return 1.0
+        if self._new or self._suspects:
+            return max(0.01, self._hurry_at - now)
+        return max(0.1, min(self._pace.retry if self._failing or self._dead else 1.0, self._rest_at - now))
+
     def done(self, spot: Spot, now: float, answered: bool | None) -> None:
         """Take the result of a probe; None where it could not be made, which says nothing about the endpoint."""
         self._running -= 1
