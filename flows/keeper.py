@@ -28,7 +28,7 @@ from tasks.multicluster import Mirror, News
 from tasks.probes import Prober
 
 START_PATIENCE = 10.0  # seconds until clusters that say nothing at all are decided without
-HURRY = 5.0  # how much quicker than at rest endpoints are probed that are new, or fail
+HURRY = 4.0  # how much quicker than at rest endpoints are probed that are new, or fail
 MANY = 100  # services that change at once are no event but a look at everything
 log = logging.getLogger("flotilla.keeper")
 

@@ -29,6 +29,7 @@ from tasks.sockets import open_socket
 
 NAME = "flotilla-prober"
 DIAL = 1  # seconds that a connection may take; within one country packets take tens of milliseconds
+BUSY = 1.5  # seconds; a failure that took so much longer than its dial says more about the prober than about the endpoint
 PATIENCE = DIAL + 4.0  # seconds for a probe as a whole: API server, kubelet and container runtime included
 LOOK_EVERY = 5.0  # seconds between looks for the pod, as long as there is none
 STDERR, STATUS = 2, 3  # channels of an exec (k8s.io/apimachinery pkg/util/remotecommand)
@@ -202,6 +203,7 @@ class Prober:
     def _try(self, spot: Spot) -> None:
         """Make a probe and take its result; one that could not be made says nothing about the endpoint."""
         result: bool | None = None
+        began = time.monotonic()
         try:
             result = self._probe(spot)
         except FlotillaError as error:
@@ -210,14 +212,18 @@ class Prober:
             log.exception("probe cluster=%s failed", self._connection.name)
             self._missed(f"a defect: {error!r}")
         with self._turn:
-            self._plan.done(spot, time.monotonic(), result)
+            now = time.monotonic()
+            self._plan.done(spot, now, result, now - began - (0 if result else DIAL))
             self._turn.notify()
 
     def _probe(self, spot: Spot) -> bool:
         if not self._pod:
             self._find()
-        target = spot.target
+        target, began = spot.target, time.monotonic()
         answered, detail = dial(self._connection, self._pod, target.address, target.port)
+        took = time.monotonic() - began
+        if not answered and took > DIAL + BUSY:
+            raise Transient(f"{self._connection.name}: a probe took {took:.1f} s, so its node is too busy to tell who is dead")
         self.made += 1
         self.reason = ""
         now = datetime.now(UTC)

@@ -23,13 +23,16 @@ class Pace:
     """How many probes one consumer may begin. An exec through the API server costs the node about 45 ms of CPU.
 
     ``at_rest`` per second while everything answers, ``hurried`` per second for what fails, is new or is suspected,
-    ``at_once`` under way. What failed is tried again ``retry`` seconds later until it failed ``sure`` times in a row, then,
-    and for ``convalescence`` seconds after its first answer, every ``again`` seconds; nothing else more often than that.
+    ``at_once`` under way. Where a probe takes longer than ``usual`` seconds, not counting what the endpoint takes, there are
+    as many fewer: a busy node is not helped by probes. What failed is tried again ``retry`` seconds later until it failed
+    ``sure`` times in a row, then, and for ``convalescence`` seconds after its first answer, every ``again`` seconds; nothing
+    else more often than that.
     """
 
     at_rest: float = 2.0
-    hurried: float = 10.0
-    at_once: int = 12
+    hurried: float = 8.0
+    at_once: int = 4
+    usual: float = 0.3
     retry: float = 0.5
     again: float = 1.0
     sure: int = 3
@@ -64,6 +67,7 @@ class ProbePlan:
         self._doubts: dict[str, set[Spot]] = {}
         self._running = 0
         self._rest_at = self._hurry_at = 0.0
+        self._effort = 0.0  # seconds that a probe takes by itself, lately
 
     def __len__(self) -> int:
         return len(self._spots)
@@ -94,9 +98,9 @@ class ProbePlan:
             return None
         spot = self._hurried(now) if now >= self._hurry_at else None
         if spot:
-            self._hurry_at = max(self._hurry_at, now - 1) + 1 / self._pace.hurried
+            self._hurry_at = max(self._hurry_at, now - 1) + self._slowness / self._pace.hurried
         elif now >= self._rest_at and (spot := self._in_turn(now)):
-            self._rest_at = max(self._rest_at, now - 1) + 1 / self._pace.at_rest
+            self._rest_at = max(self._rest_at, now - 1) + self._slowness / self._pace.at_rest
         if spot:
             self._spots[spot].running = True
             self._running += 1
@@ -110,9 +114,17 @@ class ProbePlan:
             return max(0.01, self._hurry_at - now)
         return max(0.1, min(self._pace.retry if self._failing or self._dead else 1.0, self._rest_at - now))
 
-    def done(self, spot: Spot, now: float, answered: bool | None) -> None:
-        """Take the result of a probe; None where it could not be made, which says nothing about the endpoint."""
+    @property
+    def _slowness(self) -> float:
+        return max(1.0, self._effort / self._pace.usual)
+
+    def done(self, spot: Spot, now: float, answered: bool | None, effort: float = 0.0) -> None:
+        """Take the result of a probe; None where it could not be made, which says nothing about the endpoint.
+
+        ``effort`` is how many seconds it took, less what the endpoint took.
+        """
         self._running -= 1
+        self._effort += (effort - self._effort) / 8
         state = self._spots.get(spot)
         if state is None:
             return

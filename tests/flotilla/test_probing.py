@@ -177,3 +177,26 @@ def test_an_endpoint_that_answers_again_is_probed_every_second_for_a_while():
     back = [spot for _, spot in drawn(plan, now + 12.0, 6.0) if spot == Spot("c1", target(7))]
 
     assert len(back) >= 1
+
+
+def test_a_busy_node_is_asked_for_fewer_probes():
+    plan = ProbePlan(PACE)
+    plan.want(A, {"c1": targets(*range(1, 20))})
+    now = settled(plan)
+    for _ in range(30):
+        now += 1.0
+        if spot := plan.next(now):
+            plan.done(spot, now, True, effort=1.2)
+
+    seen = drawn(plan, now, 1.0)
+
+    assert len(seen) <= 1
+
+
+def test_the_pause_ends_when_something_may_be_probed_again():
+    plan = ProbePlan(PACE)
+    assert plan.pause(0.0) == 1.0
+    plan.want(A, {"c1": targets(1)})
+    assert plan.pause(0.0) <= 0.01
+    now = settled(plan)
+    assert 0.1 <= plan.pause(now) <= 1.0
