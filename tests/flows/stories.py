@@ -100,14 +100,14 @@ def until(there: Callable[[], Any], what: str, seconds: float = 120) -> Any:
     return found
 
 
-def ended(run: str) -> dict[str, Any]:
+def ended(run: str, seconds: float = 180) -> dict[str, Any]:
     """Return a run once it has ended."""
 
     def final() -> dict[str, Any] | None:
         found = orchestrator.run_of(run)
         return found if found["state_type"] in FINAL else None
 
-    return until(final, f"the end of {run}", 180)
+    return until(final, f"the end of {run}", seconds)
 
 
 def asks(run: str) -> str:
