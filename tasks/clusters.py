@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from flotilla.fleet import Cluster, Kubeconfig, SecretRef
 CONNECT_TIMEOUT = 5.0  # seconds; an API server that does not take a connection by then is away
 Found = TypeVar("Found")
 READ_TIMEOUT = 30.0  # seconds; an admission webhook may take up to 30
+_WRAPPED = re.compile(r"""\(<.*?>, ['"](?P<text>.*)['"]\)""")
+"""How urllib3 prints its errors: the pool as an object, then the text."""
+
 POOL = 24  # connections kept per cluster: the workers of a fan-out and a few watches; fewer reconnect, at twice the CPU
 RETRIABLE = {408, 429, 500, 502, 503, 504}  # statuses that may pass by themselves
 
@@ -269,4 +273,6 @@ def _decoded(data: bytes) -> Any:
 def _short(error: object) -> str:
     """Return an error's text without object addresses and the library's own wrapping."""
     text = str(error).rpartition(">: ")[2] or str(error)
+    if wrapped := _WRAPPED.fullmatch(text):
+        text = wrapped["text"]
     return text if len(text) <= 200 else text[:197] + "..."

@@ -31,6 +31,7 @@ the process that suspended it has ended (PrefectHQ/prefect#16806, still so in 3.
 FREED_WITHIN = 5.0  # seconds; a server that was killed keeps its port for a moment
 START_WITHIN = 90.0  # seconds; the first start writes the database's tables
 PARTS = ("server", "worker")
+RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"  # in the environment of a run's process
 QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -104,7 +105,18 @@ def start_all() -> dict[str, str]:
     if restarted or done["worker"] != "runs":
         _wait_for("its work pool", lambda: call("GET", f"/work_pools/{POOL}").status_code == 200, PARTS)
         call("PATCH", f"/work_pools/{POOL}", {"concurrency_limit": AT_ONCE})
+        _close_lost_runs()
     return done
+
+
+def _close_lost_runs() -> None:
+    """Have runs crashed whose process went with the worker or the machine: they would be under way for ever."""
+    body = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "CANCELLING"]}}}, "work_pools": {"name": {"any_": [POOL]}}}
+    alive = {one.info["environ"].get(RUN_VARIABLE) for one in psutil.process_iter(["environ"]) if one.info["environ"]}
+    for run in call("POST", "/flow_runs/filter", body).json():
+        if run["id"] not in alive and run["id"].replace("-", "") not in alive:
+            state = {"type": "CRASHED", "name": "Crashed", "message": "its process ended with its worker"}
+            call("POST", f"/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
 
 
 def deploy_all() -> None:
