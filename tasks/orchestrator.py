@@ -8,12 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
+import secrets
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,8 @@ AT_ONCE = 20
 the process that suspended it has ended (PrefectHQ/prefect#16806, still so in 3.8)."""
 
 FREED_WITHIN = 5.0  # seconds; a server that was killed keeps its port for a moment
+ATTEMPTS = 5
+BUSY_WITHIN = 60.0  # seconds that a server may say that it is busy
 START_WITHIN = 90.0  # seconds; the first start writes the database's tables
 PARTS = ("server", "worker")
 RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"  # in the environment of a run's process
@@ -138,21 +143,32 @@ def parts() -> dict[str, bool]:
 
 
 def call(method: str, path: str, body: object = None) -> httpx.Response:
-    """Return Prefect's answer; raises Transient where the server does not answer, or cannot, five times."""
-    for attempt in range(1, 6):
-        try:
-            auth = tuple(_auth().split(":", 1)) if _auth() else None
-            answer = httpx.request(method, api_url() + path, json=body, auth=auth, timeout=20)  # type: ignore[arg-type]
-            if answer.status_code < 500:
-                if answer.status_code == 401:
-                    raise Permanent(f"Prefect at {api_url()} wants a name and password: set PREFECT_API_AUTH_STRING")
-                return answer
-            told = f"HTTP {answer.status_code}"
-        except httpx.HTTPError as error:
-            told = str(error) or type(error).__name__
-        if attempt < 5:
-            time.sleep(0.2 * 2**attempt)
+    """Return Prefect's answer; raises Transient where the server does not answer, or cannot, for a while.
+
+    It answers 503 where SQLite has another writer, and has then done nothing: under load that may be so several times.
+    """
+    began = time.monotonic()
+    for attempt in count(1):
+        answer, told = _asked(method, path, body)
+        if answer is not None and answer.status_code < 500:
+            return answer
+        busy = answer is not None and answer.status_code == 503 and time.monotonic() - began < BUSY_WITHIN
+        if attempt >= ATTEMPTS and not busy:
+            break
+        time.sleep(min(3.0, 0.2 * 2**attempt) * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
     raise Transient(f"Prefect at {api_url()} does not answer: {told}; is it up? `flotilla server status`")
+
+
+def _asked(method: str, path: str, body: object) -> tuple[httpx.Response | None, str]:
+    """Return Prefect's answer, None where there was none, and what is to be told of a failure."""
+    auth = httpx.BasicAuth(*_auth().split(":", 1)) if _auth() else None
+    try:
+        answer = httpx.request(method, api_url() + path, json=body, auth=auth, timeout=20)
+    except httpx.HTTPError as error:
+        return None, str(error) or type(error).__name__
+    if answer.status_code == 401:
+        raise Permanent(f"Prefect at {api_url()} wants a name and password: set PREFECT_API_AUTH_STRING")
+    return answer, f"HTTP {answer.status_code}"
 
 
 def submit(deployment: str, parameters: Mapping[str, Any], *, key: str = "") -> dict[str, Any]:
@@ -160,9 +176,8 @@ def submit(deployment: str, parameters: Mapping[str, Any], *, key: str = "") -> 
     found = call("GET", f"/deployments/name/{deployment}")
     if found.status_code == 404:
         raise Permanent(f"Prefect at {api_url()} has no deployment {deployment}: `flotilla server up` registers it")
-    body: dict[str, Any] = {"parameters": dict(parameters), "state": {"type": "SCHEDULED"}}
-    if key:
-        body["idempotency_key"] = key
+    state = {"type": "SCHEDULED"}
+    body = {"parameters": dict(parameters), "state": state, "idempotency_key": key or secrets.token_hex(16)}
     answer = call("POST", f"/deployments/{found.json()['id']}/create_flow_run", body)
     if answer.status_code not in (200, 201):
         raise Permanent(f"{deployment} was not started: {answer.text[:500]}")

@@ -11,8 +11,9 @@ import pytest
 
 from flotilla.errors import Permanent
 from tasks import orchestrator
+from tasks.clusters import connect
 from tests.conftest import ROOT
-from tests.flows.stories import ended
+from tests.flows.stories import ended, until
 
 pytestmark = [pytest.mark.lab, pytest.mark.prefect]
 
@@ -90,3 +91,32 @@ def test_a_server_whose_port_was_taken_meanwhile_takes_its_worker_along(guarded,
 
     assert recorded["port"] != json.loads((guarded / "state.json").read_text())["port"]
     assert "COMPLETED" == end["state_type"]
+
+
+SOAKS = """
+apiVersion: core.oam.dev/v1beta1
+kind: Application
+metadata: {name: soaks, namespace: soaks}
+spec:
+  components:
+    - {name: one, type: k8s-objects, properties: {objects: [{apiVersion: v1, kind: ConfigMap, metadata: {name: one}}]}}
+  policies:
+    - {name: remote, type: topology, properties: {clusters: [remote]}}
+  workflow:
+    steps:
+      - {name: deploy, type: deploy, properties: {policies: [remote], flotilla: {soak: 10m}}}
+"""
+
+
+def test_a_run_that_went_with_its_worker_is_crashed_and_not_under_way_for_ever(guarded, fleet_lab):
+    (guarded / "soaks.yaml").write_text(SOAKS)
+    given = {"application": str(guarded / "soaks.yaml"), "fleet": fleet_lab.fleet_file}
+    run = str(orchestrator.submit("rollout/rollout", given)["id"])
+    until(lambda: any("soaks for" in one["message"] for one in orchestrator.logs_of(run, 0)), "the soak")
+
+    orchestrator.stop_all()
+    orchestrator.start_all()
+    end = ended(run)
+    connect(fleet_lab.fleet.cluster("remote")).request("DELETE", "/api/v1/namespaces/soaks")
+
+    assert "CRASHED" == end["state_type"]

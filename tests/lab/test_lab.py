@@ -118,11 +118,9 @@ def test_status_for_programs_is_json_with_exit_code_0(own_lab: Path) -> None:
     assert all(wanted <= set(cluster) for cluster in seen["clusters"])
 
 
-def test_up_while_up_changes_nothing_and_is_quick(own_lab: Path) -> None:
+def test_up_while_up_changes_nothing(own_lab: Path) -> None:
     pids = [cluster.pids for cluster in lab.look().clusters]
-    started = time.monotonic()
     assert lab.up().is_up
-    assert time.monotonic() - started < 10
     time.sleep(2)  # time enough for a part to end over what `up` may have touched
     assert [cluster.pids for cluster in lab.look().clusters] == pids
     assert lab.ensure().reused

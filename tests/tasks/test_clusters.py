@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 import yaml
 
 from flotilla.errors import InvalidInput, Permanent, Transient
 from flotilla.fleet import Cluster, Role, Site
-from tasks.clusters import Answer, connect, forget_connections, refused
+from tasks.clusters import Answer, connect, forget_connections, refused, unreachable
 
 
 class Recorder(BaseHTTPRequestHandler):
@@ -90,6 +91,15 @@ def test_a_server_that_refuses_is_transient_and_named(kubeconfig):
 
     with pytest.raises(Transient, match=r"production: http://127\.0\.0\.1:1 does not answer"):
         connect(cluster()).request("GET", "/version")
+
+
+def test_a_server_that_is_silent_is_told_without_the_librarys_objects():
+    pool = urllib3.HTTPSConnectionPool("api", 6443)
+    error = urllib3.exceptions.ConnectTimeoutError(pool, "Connection to api timed out. (connect timeout=5.0)")
+
+    told = str(unreachable("remote", "https://api:6443", error))
+
+    assert "remote: https://api:6443 does not answer: Connection to api timed out. (connect timeout=5.0)" == told
 
 
 def test_requests_go_through_the_proxy_that_the_kubeconfig_names(kubeconfig, recorder):

@@ -102,13 +102,13 @@ def test_an_apply_that_finds_no_answer_is_transient(stage, proxy, hasty, fault, 
 
 def test_a_server_that_hangs_is_given_up(stage, proxy, hasty, monkeypatch):
     monkeypatch.setitem(Connection.request.__kwdefaults__, "timeout", 0.5)
-    proxy.make(path="/configmaps", delay=3.0, times=99)
+    proxy.make(path="/configmaps", delay=60.0, times=99)
 
     started = time.monotonic()
     seen = unknown(stage, proxy.connection, config())
 
     assert "does not answer" in seen.reason
-    assert time.monotonic() - started < 5.0
+    assert time.monotonic() - started < 60.0
 
 
 def test_a_cluster_that_vanishes_between_plan_and_apply_is_told_soon_for_many_objects(stage, proxy, hasty):
@@ -116,12 +116,12 @@ def test_a_cluster_that_vanishes_between_plan_and_apply_is_told_soon_for_many_ob
     scene = scene_of(proxy.connection, stage.intent(*wanted))
     save_parent(scene)
     proxy.make(cut="before", times=9999)
+    before = len(proxy.requests())
 
-    started = time.monotonic()
     with pytest.raises(Transient, match="does not answer"):
         apply_step(scene, "deploy", 0)
 
-    assert time.monotonic() - started < 5.0
+    assert len(proxy.requests()) - before < len(wanted)
     assert [] == stage.names()
 
 
