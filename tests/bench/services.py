@@ -1,7 +1,7 @@
 """Services across clusters: from a change in production to what is so in same-city, and what a loss costs.
 
     python -m tests.bench.services                 200 slice changes, 10 pods, 30 exports, 3 losses
-    python -m tests.bench.services --growth        250, 1000, 2000 services x 20 endpoints; 3, 10, 30 clusters
+    python -m tests.bench.services --growth        many services x 20 endpoints; 3, 10, 30 clusters
 
 A keeper runs as a process of its own, as `flotilla keep` does. Changes and what comes of them are timed by watches of the
 measuring process. The floor is a change of a slice in same-city and its watch event there, in turns with what is measured.
@@ -19,6 +19,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.growth import print_growth
 from tests.bench.losing import Loss, losses
 from tests.bench.stand import p50, p99, stand
 from tests.bench.wiring import Times, exports, ready_pods, slice_changes
@@ -41,6 +42,9 @@ def main() -> None:
     arguments = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with stand() as here:
+        if arguments.growth:
+            print_growth(here, arguments.services, arguments.clusters, arguments.few)
+            return
         load = [os.getloadavg()[0]]
         with here.keeper():
             times = slice_changes(here, arguments.changes)
@@ -105,6 +109,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--exports", type=int, default=30, help="one after another")
     parser.add_argument("--losses", type=int, default=3, help="of production")
     parser.add_argument("--growth", action="store_true", help="many services, more clusters")
+    parser.add_argument("--services", type=int, nargs="*", default=[250, 1000, 2000], help="over the lab's three clusters")
+    parser.add_argument("--clusters", type=int, nargs="*", default=[3, 10, 30], help="without nodes and controllers")
+    parser.add_argument("--few", type=int, default=100, help="services over those clusters")
     return parser.parse_args()
 
 
