@@ -182,7 +182,7 @@ def revisions(
 @app.command()
 def waiting(as_json: AsJson = False) -> None:
     """List the runs that wait for a person."""
-    from tasks import orchestrator
+    from tasks import prefect_api
 
     rows = [
         {
@@ -190,9 +190,9 @@ def waiting(as_json: AsJson = False) -> None:
             "name": run["name"],
             "gate": (run["state"]["state_details"].get("pause_key") or "").rpartition("-")[0],
             "since": run["state"]["timestamp"],
-            "link": orchestrator.ui_link(run["id"]),
+            "link": prefect_api.ui_link(run["id"]),
         }
-        for run in orchestrator.waiting()
+        for run in prefect_api.waiting()
     ]
     _print(rows, rows if as_json else None)
 
@@ -205,13 +205,13 @@ def approve(
     reject: Annotated[bool, typer.Option("--reject", help="Say no: what is done is rolled back.")] = False,
 ) -> None:
     """Answer the gate at which RUN waits."""
-    from tasks import orchestrator
+    from tasks import prefect_api
 
-    refusal = orchestrator.answer_gate(run, "reject" if reject else "approve", name, reason)
+    refusal = prefect_api.answer_gate(run, "reject" if reject else "approve", name, reason)
     if refusal:
         typer.echo(f"the answer was not taken: {refusal}", err=True)
         raise typer.Exit(BAD_INPUT)
-    typer.echo(f"{'rejected' if reject else 'approved'} by {name}; the run goes on: {orchestrator.ui_link(run)}")
+    typer.echo(f"{'rejected' if reject else 'approved'} by {name}; the run goes on: {prefect_api.ui_link(run)}")
 
 
 @app.command()
@@ -295,13 +295,13 @@ def demo() -> None:
 @server.command("up")
 def server_up() -> None:
     """Start the Prefect server and its worker where they don't run, and register every deployment."""
-    from tasks import orchestrator
+    from tasks import orchestrator, prefect_api
 
     for name, done in orchestrator.start_all().items():
         typer.echo(f"prefect {name}: {done}")
     orchestrator.deploy_all()
-    typer.echo(f"keeper of services: {orchestrator.ensure_running(KEEPER)}")
-    typer.echo(f"prefect UI: {orchestrator.ui_link()}")
+    typer.echo(f"keeper of services: {prefect_api.ensure_running(KEEPER)}")
+    typer.echo(f"prefect UI: {prefect_api.ui_link()}")
 
 
 @server.command("down")
@@ -316,14 +316,14 @@ def server_down() -> None:
 @server.command("status")
 def server_status() -> None:
     """Say what runs and where; exit code 1 if something does not."""
-    from tasks import orchestrator
+    from tasks import orchestrator, prefect_api
 
     found = orchestrator.parts()
     for name, runs in found.items():
         typer.echo(f"prefect {name}: {'runs' if runs else 'does not run'}")
     if not all(found.values()):
         raise typer.Exit(FAILED)
-    typer.echo(f"prefect UI: {orchestrator.ui_link()}")
+    typer.echo(f"prefect UI: {prefect_api.ui_link()}")
 
 
 @app.command()
@@ -356,10 +356,10 @@ def _told(error: FlotillaError, code: int) -> int:
 
 def _run(deployment: str, parameters: dict[str, Any], follow: bool) -> None:
     from flows.following import follow_run
-    from tasks import orchestrator
+    from tasks import prefect_api
 
-    run = orchestrator.submit(deployment, parameters)
-    typer.echo(f"run {run['name']} {run['id']}: {orchestrator.ui_link(run['id'])}")
+    run = prefect_api.submit(deployment, parameters)
+    typer.echo(f"run {run['name']} {run['id']}: {prefect_api.ui_link(run['id'])}")
     if follow:
         raise typer.Exit(follow_run(run["id"], typer.echo))
 

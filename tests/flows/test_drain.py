@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tasks import orchestrator
+from tasks import prefect_api
 from tasks.clusters import connect
 from tests.conftest import ROOT, FleetLab
 from tests.flows.stories import CLUSTERS, NEW, OLD, ended, until
@@ -55,19 +55,19 @@ def application(prefect: None, fleet_lab: FleetLab, tmp_path) -> Iterator[str]:
     name = f"{NAME}-{tmp_path.name[-4:].strip('_')}".lower()
     file = tmp_path / "application.yaml"
     file.write_text(APPLICATION.read_text().replace(NAME, name))
-    keeper = orchestrator.ensure_running("services/keep-wired")
+    keeper = prefect_api.ensure_running("services/keep-wired")
     yield str(file)
     for cluster in CLUSTERS:
         connect(fleet_lab.fleet.cluster(cluster)).request("DELETE", f"/api/v1/namespaces/{name}")
     if keeper == "started":
         body = {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}, "name": {"like_": "keep-wired"}}}
-        for run in orchestrator.call("POST", "/flow_runs/filter", body).json():
-            orchestrator.call("POST", f"/flow_runs/{run['id']}/set_state", {"state": {"type": "CANCELLING"}})
+        for run in prefect_api.call("POST", "/flow_runs/filter", body).json():
+            prefect_api.call("POST", f"/flow_runs/{run['id']}/set_state", {"state": {"type": "CANCELLING"}})
 
 
 def test_an_upgrade_under_load_loses_no_request(application, fleet_lab):
     given = {"application": application, "fleet": fleet_lab.fleet_file, "approve": "auto"}
-    first = ended(str(orchestrator.submit("rollout/rollout", given)["id"]))
+    first = ended(str(prefect_api.submit("rollout/rollout", given)["id"]))
     name = yaml.safe_load(Path(application).read_text())["metadata"]["name"]
     load = Load(fleet_lab, name)
     until(load.once, "an answer through the clusterset name")
@@ -75,11 +75,11 @@ def test_an_upgrade_under_load_loses_no_request(application, fleet_lab):
     client = threading.Thread(target=load.run)
     client.start()
 
-    upgraded = ended(str(orchestrator.submit("rollout/rollout", given | {"images": {"backend": NEW}})["id"]), 300)
+    upgraded = ended(str(prefect_api.submit("rollout/rollout", given | {"images": {"backend": NEW}})["id"]), 300)
     until(lambda: load.answers["hello from production", version(NEW)], "an answer of the new version in production")
     load.stop.set()
     client.join()
-    drained = [one["message"] for one in orchestrator.logs_of(upgraded["id"], 0) if "drained; idles" in one["message"]]
+    drained = [one["message"] for one in prefect_api.logs_of(upgraded["id"], 0) if "drained; idles" in one["message"]]
 
     assert ("Completed", "Completed") == (first["state"]["name"], upgraded["state"]["name"]), upgraded["state"]["message"]
     assert [] == load.errors

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tasks import orchestrator
+from tasks import prefect_api
 from tasks.clusters import Connection, connect
 from tests.conftest import FleetLab
 from tests.flows.stories import CLUSTERS, ended, flotilla, process_of, until
@@ -82,7 +82,7 @@ def echo(prefect: None, fleet_lab: FleetLab) -> Iterator[Echo]:
 
 
 def start(deployment: str, **parameters: object) -> str:
-    return str(orchestrator.submit(deployment, parameters)["id"])
+    return str(prefect_api.submit(deployment, parameters)["id"])
 
 
 def test_one_pass_wires_what_is_exported_and_an_audit_finds_it_so_but_nobody_who_keeps_it(echo):
@@ -111,7 +111,7 @@ def test_the_keeper_is_started_again_when_it_is_killed_and_takes_up_what_happene
     audited = ended(start("services/audit", patience=3))
     explained = flotilla("explain", f"echo.{echo.name}.svc.clusterset.local", "--in", "same-city", "--json")
     follower = until(lambda: [one for one in under_way() if one != run], "the run that took over")
-    orchestrator.call("POST", f"/flow_runs/{follower[0]}/set_state", {"state": {"type": "CANCELLING"}})
+    prefect_api.call("POST", f"/flow_runs/{follower[0]}/set_state", {"state": {"type": "CANCELLING"}})
     cancelled = ended(follower[0])
 
     assert "Completed" == audited["state"]["name"], audited["state"]["message"]
@@ -123,7 +123,7 @@ def test_the_keeper_is_started_again_when_it_is_killed_and_takes_up_what_happene
 
 def under_way() -> list[str]:
     body = {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}, "name": {"like_": "keep-wired"}}}
-    return [run["id"] for run in orchestrator.call("POST", "/flow_runs/filter", body).json()]
+    return [run["id"] for run in prefect_api.call("POST", "/flow_runs/filter", body).json()]
 
 
 def test_what_is_no_service_is_told_with_what_is_allowed(fleet_lab):
