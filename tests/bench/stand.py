@@ -34,7 +34,7 @@ from tests.tasks.fleetset import CLUSTERS, Member, Process, until
 
 SLICES = "/apis/discovery.k8s.io/v1"
 NATIVE = {"endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"}
-GONE = 180.0  # seconds that a namespace may take to go; its pods and some hundred objects go with it
+GONE = 600.0  # seconds that a namespace may take to go, with thousands of objects in it
 Members = dict[str, Member]
 
 
