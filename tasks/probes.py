@@ -29,7 +29,8 @@ from tasks.sockets import open_socket
 
 NAME = "flotilla-prober"
 DIAL = 1  # seconds that a connection may take; within one country packets take tens of milliseconds
-BUSY = 1.5  # seconds; a failure that took so much longer than its dial says more about the prober than about the endpoint
+BUSY = 1.5  # seconds; a failure that took so much longer than its dial may be the prober's own delay ...
+TRUSTED = 10.0  # ... unless some other endpoint answered it within so many seconds
 PATIENCE = DIAL + 4.0  # seconds for a probe as a whole: API server, kubelet and container runtime included
 LOOK_EVERY = 5.0  # seconds between looks for the pod, as long as there is none
 STDERR, STATUS = 2, 3  # channels of an exec (k8s.io/apimachinery pkg/util/remotecommand)
@@ -148,7 +149,7 @@ class Prober:
         self._due: queue.SimpleQueue[Spot | None] = queue.SimpleQueue()
         self._at_once = pace.at_once
         self._pod = ""
-        self._looked_at = float("-inf")
+        self._looked_at = self._answered_at = float("-inf")
         self._stopping = False
         self.reason = "no probe was made yet"
         self.made = 0
@@ -216,16 +217,18 @@ class Prober:
             self._plan.done(spot, now, result, now - began - (0 if result else DIAL))
             self._turn.notify()
 
-    def _probe(self, spot: Spot) -> bool:
+    def _probe(self, spot: Spot) -> bool | None:
+        """Probe an endpoint; None where its node is too busy to tell a dead endpoint from its own delay."""
         if not self._pod:
             self._find()
         target, began = spot.target, time.monotonic()
         answered, detail = dial(self._connection, self._pod, target.address, target.port)
-        took = time.monotonic() - began
-        if not answered and took > DIAL + BUSY:
-            raise Transient(f"{self._connection.name}: a probe took {took:.1f} s, so its node is too busy to tell who is dead")
-        self.made += 1
-        self.reason = ""
+        ended = time.monotonic()
+        self.made, self.reason = self.made + 1, ""
+        if answered:
+            self._answered_at = ended
+        elif ended - began > DIAL + BUSY and ended - self._answered_at > TRUSTED:
+            return None
         now = datetime.now(UTC)
         self._on_probe(spot, ProbeFact(self._connection.name, spot.source, target.address, now, answered, detail))
         return answered
