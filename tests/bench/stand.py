@@ -106,13 +106,14 @@ def stand() -> Iterator[Stand]:
 def refuse_beside_another(connections: Sequence[Connection]) -> None:
     """End the program where another keeper leads: it would be that one that is measured."""
     for connection in connections:
-        if holder := _holder(connection):
+        if leader := holder(connection):
             raise SystemExit(
-                f"another keeper leads in {connection.name}: {holder}; end it first (`make down` ends Flotilla's own)"
+                f"another keeper leads in {connection.name}: {leader}; end it first (`make down` ends Flotilla's own)"
             )
 
 
-def _holder(connection: Connection) -> str:
+def holder(connection: Connection) -> str:
+    """Return who leads in a cluster, "" if nobody does."""
     answer = connection.request("GET", KIND.path(NAMESPACE, NAME))
     if answer.status != 200:
         return ""
