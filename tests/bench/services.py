@@ -41,7 +41,7 @@ def main() -> None:
     """Measure, print the table and, as the last line, the figures as one JSON object."""
     arguments = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with stand() as here:
+    with stand(arguments.keep) as here:
         if arguments.growth:
             print_growth(here, arguments.services, arguments.clusters, arguments.few)
             return
@@ -111,6 +111,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--growth", action="store_true", help="many services, more clusters")
     parser.add_argument("--services", type=int, nargs="*", default=[250, 1000, 2000], help="over the lab's three clusters")
     parser.add_argument("--clusters", type=int, nargs="*", default=[3, 10, 30], help="without nodes and controllers")
+    parser.add_argument("--keep", default="", metavar="FOLDER", help="leave the keepers' logs there")
     parser.add_argument("--few", type=int, default=100, help="services over those clusters")
     return parser.parse_args()
 

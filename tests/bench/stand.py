@@ -86,16 +86,21 @@ class Stand:
 
 
 @contextmanager
-def stand() -> Iterator[Stand]:
-    """Yield the lab, brought up if it is not; ends the program where another keeper leads."""
+def stand(keep: str = "") -> Iterator[Stand]:
+    """Yield the lab, brought up if it is not; ends the program where another keeper leads.
+
+    ``keep`` is a folder in which the keepers' logs stay.
+    """
     running = lab.ensure()
     if running.bridge is None:
         raise SystemExit("this lab has simulated nodes only: services are measured from pods, so real nodes are needed")
     os.environ["KUBECONFIG"] = str(running.kubeconfig)
     document = yaml.safe_load((ROOT / "deployments" / "fleet.yaml").read_text())
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            here = Stand(running, document, Path(folder), secrets.token_hex(3))
+        with tempfile.TemporaryDirectory() as passing:
+            folder = Path(keep or passing)
+            folder.mkdir(parents=True, exist_ok=True)
+            here = Stand(running, document, folder, secrets.token_hex(3))
             refuse_beside_another([connect(cluster) for cluster in here.fleet.clusters])
             yield here
     finally:
