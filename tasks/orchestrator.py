@@ -141,7 +141,7 @@ def _part(name: str) -> Part | None:
 
 def _ensure_server() -> str:
     part = _part("server")
-    if part is not None and part.process() is not None:
+    if part is not None and _serves(part):
         return "runs"
     before = recorded().get("port")
     port = _free_port(before)
@@ -151,8 +151,31 @@ def _ensure_server() -> str:
     allowed = {"PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port}"}
     command = [*_prefect(), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     done = _ensure("server", command, allowed)
-    _wait_for("its API", lambda: httpx.get(f"{api_url()}/health", timeout=5).status_code == 200, ["server"])
+    _wait_for("its API", _is_healthy, ["server"])
     return done
+
+
+def _serves(part: Part) -> bool:
+    """Tell whether a server that was started before answers; False once it is gone: one that was killed takes a moment.
+
+    Raises Permanent where it lives and does not answer.
+    """
+    deadline = time.monotonic() + START_WITHIN
+    while part.process() is not None:
+        if _is_healthy():
+            return True
+        if time.monotonic() > deadline:
+            told = f"the Prefect server (process {part.pid}) lives and did not answer within {START_WITHIN:.0f} s"
+            raise Permanent(f"{told}: see {home()}/server.log, then end it: flotilla server down")
+        time.sleep(0.2)
+    return False
+
+
+def _is_healthy() -> bool:
+    try:
+        return httpx.get(f"{api_url()}/health", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def _ensure(name: str, command: list[str], more: Mapping[str, str] | None = None) -> str:
@@ -196,7 +219,7 @@ def _wait_for(what: str, there: Callable[[], bool], needed: Iterable[str]) -> No
         try:
             if there():
                 return
-        except (httpx.HTTPError, Transient):
+        except Transient:
             pass
         for name in needed:
             part = _part(name)

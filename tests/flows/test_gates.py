@@ -106,10 +106,10 @@ def test_a_gate_outlives_the_server(story):
 
     os.kill(prefect_api.recorded()["server"]["pid"], signal.SIGKILL)
     done = orchestrator.start_all()
+    assert "started again" == done["server"]
     prefect_api.answer_gate(run, "approve", "alice", "the server is back")
     end = ended(run)
 
-    assert "started again" == done["server"]
     assert "Completed" == end["state"]["name"]
 
 
