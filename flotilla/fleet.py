@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from flotilla.errors import InvalidInput, Problem, phrase
-from flotilla.services.facts import ImportModel
+from flotilla.services.facts import ImportModel, WiredBy
 from flotilla.services.policy import Damping, Policy
 from flotilla.validation import Strict, checked, read_documents
 
@@ -138,8 +138,12 @@ class Patience(Strict):
 
 
 class Services(Strict):
-    """How services are wired across clusters; see ``Policy`` for what each field means."""
+    """How services are wired across clusters; see ``Policy`` for what each field means.
 
+    ``wiredBy: others``: Submariner, Cilium or GKE implement the API; the keeper writes nothing, the flows report.
+    """
+
+    wired_by: WiredBy = WiredBy.FLOTILLA
     imports: ImportModel = ImportModel.AUTOMATIC
     refused_namespaces: frozenset[DnsLabel] = Policy().refused_namespaces
     withdrawal_cap: int = Field(default=Policy.withdrawal_cap, ge=0)
@@ -152,6 +156,11 @@ class Services(Strict):
         if self.ready_needs_answer and not self.probes.enabled:
             raise ValueError("readyNeedsAnswer with probes.enabled: without probes no import would ever be ready")
         return self
+
+    @property
+    def is_delegated(self) -> bool:
+        """Whether somebody else wires them."""
+        return self.wired_by is WiredBy.OTHERS
 
     def policy(self) -> Policy:
         """Return them as the deciding functions take them."""

@@ -10,6 +10,7 @@ from flotilla.errors import FlotillaError, InvalidInput, Problem
 from flotilla.exports import decide, explain, probe_targets
 from flotilla.facts import Unknown
 from flotilla.fleet import Fleet
+from flotilla.services import delegated
 from flotilla.services.explain import Explanation
 from flotilla.services.facts import ClusterView, DnsFact, ProbeFact, World
 from flotilla.services.health import Health, Link, Target, observe
@@ -29,13 +30,15 @@ def explain_service(fleet: Fleet, key: ServiceKey, consumers: Sequence[str]) -> 
     """Return the chain from export to answer in each consumer. Endpoints are probed and DNS is asked now."""
     with looking_at(fleet) as snapshot:
         world, policy = snapshot.world(key), fleet.services.policy()
-    health = _probed(fleet, world, policy, consumers)
-    decision = decide(world, health, policy, datetime.now(UTC))
     seen = [name for name in consumers if isinstance(world.clusters[name], ClusterView)]
     answers = side_by_side(seen, lambda name: ask_dns(connect(fleet.cluster(name)), f"{key.name}.{key.namespace}.{ZONE}"))
     dns: dict[str, DnsFact | Unknown] = {
         name: Unknown(name, str(found)) if isinstance(found, FlotillaError) else found for name, found in answers.items()
     }
+    if fleet.services.is_delegated:
+        return tuple(delegated.explain(world, name, dns.get(name)) for name in consumers)
+    health = _probed(fleet, world, policy, consumers)
+    decision = decide(world, health, policy, datetime.now(UTC))
     return tuple(explain(world, decision, consumer=name, dns=dns.get(name)) for name in consumers)
 
 

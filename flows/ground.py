@@ -74,7 +74,7 @@ def check_ground(fleet: Fleet, *, install: bool, image: str | None, show: Callab
         grounds = look_at_all(fleet)
     reaches, left = try_reach(fleet, image) if image else ((), {})
     counts = install or bool(image) or ground.in_use(grounds)
-    return GroundReport(ground.judge(grounds, ours, reaches, failed), counts, left)
+    return GroundReport(ground.judge(grounds, ours, reaches, failed, delegated=fleet.services.is_delegated), counts, left)
 
 
 def look_at_all(fleet: Fleet) -> tuple[ServicesGround, ...]:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flotilla.errors import Transient
+from flotilla.errors import InvalidInput, Problem, Transient
 from flotilla.fleet import Fleet
 from flows.keeper import Keeper
 
@@ -27,8 +27,11 @@ log = logging.getLogger("flotilla.keeper")
 def keep_wired(fleet: Fleet, state_file: str, on_state: Callable[[Keeper], None] | None = None) -> None:
     """Keep services wired until SIGTERM or SIGINT; ``on_state`` is called every ``STATE_EVERY`` seconds.
 
-    Raises InvalidInput where the kubeconfigs are not as the fleet says.
+    Raises InvalidInput where the kubeconfigs are not as the fleet says, or others wire the services.
     """
+    if fleet.services.is_delegated:
+        allowed = "flotilla: a keeper would write what the other implementation owns; flotilla explain and services/audit report"
+        raise InvalidInput([Problem("the fleet file", "services.wiredBy", "others", allowed)])
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
     keeper = _made(fleet)
     for number in (signal.SIGTERM, signal.SIGINT):

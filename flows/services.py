@@ -17,6 +17,7 @@ from prefect.states import Completed, Failed
 from flotilla.errors import Permanent
 from flotilla.facts import Unknown
 from flotilla.fleet import Fleet
+from flotilla.services import delegated
 from flotilla.services.audit import Difference, Wiring, keeper_problem, lasting, wiring_of
 from flows.check import read_fleet
 from flows.journey import say, show, table, told, warn
@@ -51,6 +52,8 @@ def keep(fleet: str = "deployments/fleet.yaml", state_file: str = "") -> State[A
 
     """
     clusters = read_fleet(fleet)
+    if clusters.services.is_delegated:
+        return Completed(message="services.wiredBy is others in the fleet file: there is nothing for a keeper to do")
     say("the keeper watches %s; its own log is the run's standard error", ", ".join(clusters.names))
     keep_wired(clusters, state_file, on_state=_told_state())
     return Completed(message="the keeper was asked to end")
@@ -96,10 +99,10 @@ def audit(fleet: str = "deployments/fleet.yaml", patience: float = 15) -> State[
         seen.look_at_leases()
         wirings = _wirings(seen, clusters)
     due = lasting(first, _due(wirings))
-    problem = keeper_problem(seen.leases, datetime.now(UTC)) if wirings else ""
+    problem = _keeper_problem(seen, clusters) if wirings else ""
     if problem:
         warn("%s", problem)
-    state = _published("audit", seen, wirings, due, problem or "a keeper is at work")
+    state = _published("audit", seen, wirings, due, problem or _who(clusters))
     if (due or problem) and clusters.approvals.webhook_env:
         tell_webhook(f"env:{clusters.approvals.webhook_env}", {"text": f"services: {state.message}"})
     return Failed(name="Differs", message=problem, data=state.data) if problem and not due else state
@@ -128,8 +131,19 @@ def _published(story: str, seen: Snapshot, wirings: Sequence[Wiring], due: Seque
 
 
 def _wirings(seen: Snapshot, fleet: Fleet) -> tuple[Wiring, ...]:
-    now = datetime.now(UTC)
-    return tuple(wiring_of(seen.world(key), fleet.services.policy(), now) for key in seen.keys)
+    now, policy = datetime.now(UTC), fleet.services.policy()
+    if fleet.services.is_delegated:
+        return tuple(delegated.wiring_of(seen.world(key), policy) for key in seen.keys)
+    return tuple(wiring_of(seen.world(key), policy, now) for key in seen.keys)
+
+
+def _keeper_problem(seen: Snapshot, fleet: Fleet) -> str:
+    """Return why nobody keeps services wired; "" where somebody does, or where others are to."""
+    return "" if fleet.services.is_delegated else keeper_problem(seen.leases, datetime.now(UTC))
+
+
+def _who(fleet: Fleet) -> str:
+    return "wired by others" if fleet.services.is_delegated else "a keeper is at work"
 
 
 def _due(wirings: Sequence[Wiring]) -> tuple[Difference, ...]:
@@ -146,7 +160,11 @@ def _refuse_shared_ids(seen: Snapshot) -> None:
 @contextmanager
 def _somebody_at_work(fleet: Fleet, seen: Snapshot) -> Iterator[None]:
     """Have a keeper at work: the one that leads, else one of our own for as long as this lasts."""
-    if not keeper_problem(seen.leases, datetime.now(UTC)):
+    if fleet.services.is_delegated:
+        say("others wire the services of this fleet: waited for, not written")
+        yield
+        return
+    if not _keeper_problem(seen, fleet):
         holders = {lease.holder for lease in seen.leases.values() if not isinstance(lease, Unknown)}
         say("a keeper leads already: %s", ", ".join(sorted(holders)))
         yield

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -99,13 +99,18 @@ def _winner(sources: tuple[Source, ...], merged: Merged) -> Step:
 def _import(consumer: str, view: ClusterView, merged: Merged) -> Step:
     kind = "Headless" if merged.properties.headless else "ClusterSetIP"
     if not view.takes_objects:
-        state = "is being deleted" if view.namespace else "does not exist here"
-        return Step("import", consumer, f"the namespace {state}, so nothing is imported", Blame.USER)
+        return no_namespace(consumer, view)
     if view.imported is None:
         return Step("import", consumer, "there is no ServiceImport: not made yet, or none declared here", Blame.CONTROLLER)
     if view.imported.deleting:
         return Step("import", consumer, "the ServiceImport is being deleted", Blame.USER)
     return Step("import", consumer, f"ServiceImport of type {kind}, ports {', '.join(map(str, merged.properties.ports))}")
+
+
+def no_namespace(consumer: str, view: ClusterView) -> Step:
+    """Return the link of a consumer whose namespace takes no objects."""
+    state = "is being deleted" if view.namespace else "does not exist here"
+    return Step("import", consumer, f"the namespace {state}, so nothing is imported", Blame.USER)
 
 
 def _source(consumer: str, view: ClusterView, source: Source, wanted: Wanted) -> Iterator[Step]:
@@ -140,15 +145,18 @@ def _service(consumer: str, view: ClusterView, world: World, merged: Merged) -> 
 
 
 def _dns(consumer: str, view: ClusterView, merged: Merged, dns: DnsFact | Unknown | None) -> Iterator[Step]:
-    if dns is None:
-        return
+    if dns is not None:
+        headless = merged.properties.headless
+        yield dns_step(consumer, dns, set(view.imported.ips) if view.imported and not headless else _headless(view))
+
+
+def dns_step(consumer: str, dns: DnsFact | Unknown, expected: Set[str]) -> Step:
+    """Return the link of a name: whether a consumer's DNS answers with some of what is expected and nothing else."""
     if isinstance(dns, Unknown):
-        yield Step("dns", consumer, f"could not be asked: {dns.reason}", Blame.DNS)
-        return
+        return Step("dns", consumer, f"could not be asked: {dns.reason}", Blame.DNS)
     answer = ", ".join(dns.addresses) or dns.detail or "no such name"
-    expected = set(view.imported.ips) if view.imported and not merged.properties.headless else _headless(view)
     right = bool(dns.addresses) and set(dns.addresses) <= expected
-    yield Step("dns", consumer, f"answers {answer}", None if right else Blame.DNS)
+    return Step("dns", consumer, f"answers {answer}", None if right else Blame.DNS)
 
 
 def _headless(view: ClusterView) -> set[str]:

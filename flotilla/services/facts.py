@@ -19,6 +19,13 @@ class ImportModel(StrEnum):
     DECLARED = "declared"
 
 
+class WiredBy(StrEnum):
+    """Who makes imports, Services and slices of the exports: Flotilla's keeper, or another implementation of the API."""
+
+    FLOTILLA = "flotilla"
+    OTHERS = "others"
+
+
 class Port(NamedTuple):
     """A port of a Service or a ServiceImport. ``name`` is "" and ``app_protocol`` None where there is none."""
 

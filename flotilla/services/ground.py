@@ -70,11 +70,16 @@ def judge(
     ours: Mapping[str, Definition],
     reaches: Sequence[Reach] = (),
     failed: Mapping[tuple[str, str], FlotillaError] | None = None,
+    *,
+    delegated: bool = False,
 ) -> tuple[Item, ...]:
     """Return every finding of every cluster, in the order of ``grounds`` and of the topics.
 
-    ``failed`` are the definitions, by cluster and name, that were asked for and could not be installed.
+    ``failed`` are the definitions, by cluster and name, that were asked for and could not be installed. Where services are
+    ``delegated``, ranges, DNS and rights are the other implementation's: all that is judged is whether there is one.
     """
+    if delegated:
+        return tuple(item for ground in grounds for item in _of_others(ground))
     items = [item for ground in grounds for item in _one(ground, ours, failed or {})]
     items += [*_pods(grounds), *_shared(grounds), *_reaches(reaches)]
     order = {ground.cluster: number for number, ground in enumerate(grounds)}
@@ -184,15 +189,36 @@ def _unserved(name: str, seen: Definition) -> str:
 
 def _delegates(ground: ServicesGround) -> Iterator[Item]:
     if isinstance(ground.delegates, Unknown):
-        text = f"whether somebody else wires services here: {ground.delegates.reason}"
-        yield Item(ground.cluster, Topic.API, State.UNKNOWN, "unknown", text)
+        yield _unknown_delegates(ground, ground.delegates)
         return
     for found in ground.delegates:
         text = (
-            f"{found.name} implements the API here ({found.evidence}): Flotilla distributes exports and writes none of the "
-            "imports, Services and slices that it owns; wire this cluster in delegated mode"
+            f"{found.name} implements the API here ({found.evidence}) and so would the keeper: say services.wiredBy: others in "
+            f"the fleet file, or remove {found.name}"
         )
-        yield Item(ground.cluster, Topic.API, State.NOTE, f"delegated to {found.name}", text)
+        yield Item(ground.cluster, Topic.API, State.PROBLEM, f"wired by {found.name} too", text)
+
+
+def _of_others(ground: ServicesGround) -> Iterator[Item]:
+    """Yield who implements the API where the keeper does not."""
+    if reason := _away(ground):
+        yield Item(ground.cluster, Topic.API, State.UNKNOWN, "unknown", f"cannot be looked at: {reason}")
+    elif isinstance(ground.delegates, Unknown):
+        yield _unknown_delegates(ground, ground.delegates)
+    elif not isinstance(ground.definitions, Unknown) and ground.definitions.get(definitions.EXPORTS) is None:
+        text = f"{definitions.EXPORTS} is not installed: the implementation that services.wiredBy: others means brings it"
+        yield Item(ground.cluster, Topic.API, State.PROBLEM, "missing", text)
+    elif ground.delegates:
+        names = ", ".join(found.name for found in ground.delegates)
+        yield Item(ground.cluster, Topic.API, State.FINE, f"wired by {names}")
+    else:
+        text = "services.wiredBy is others, and neither Submariner Lighthouse, Cilium cluster mesh nor GKE was found here"
+        yield Item(ground.cluster, Topic.API, State.NOTE, "wired by somebody unknown", text)
+
+
+def _unknown_delegates(ground: ServicesGround, unknown: Unknown) -> Item:
+    text = f"whether somebody else wires services here: {unknown.reason}"
+    return Item(ground.cluster, Topic.API, State.UNKNOWN, "unknown", text)
 
 
 def _cluster_id(ground: ServicesGround) -> Item:

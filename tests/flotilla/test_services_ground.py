@@ -125,8 +125,8 @@ def test_sound_ground_has_nothing_to_say() -> None:
         (
             {"delegates": (Delegate("Submariner Lighthouse", "Deployment x"),)},
             Topic.API,
-            State.NOTE,
-            "writes none of the imports",
+            State.PROBLEM,
+            "say services.wiredBy: others in the fleet file",
         ),
         (
             {"delegates": Unknown("c1", "HTTP 403")},
