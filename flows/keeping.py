@@ -30,7 +30,9 @@ def keep_wired(fleet: Fleet, state_file: str, on_state: Callable[[Keeper], None]
     Raises InvalidInput where the kubeconfigs are not as the fleet says, or others wire the services.
     """
     if fleet.services.is_delegated:
-        allowed = "flotilla: a keeper would write what the other implementation owns; flotilla explain and services/audit report"
+        allowed = (
+            "flotilla: a keeper would write what the other implementation owns; flotilla explain and services/audit report"
+        )
         raise InvalidInput([Problem("the fleet file", "services.wiredBy", "others", allowed)])
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
     keeper = _made(fleet)

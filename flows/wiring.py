@@ -14,16 +14,18 @@ from flotilla.facts import Unknown
 from flotilla.keeping import Pair, Patience, Warden, links_of
 from flotilla.services.cap import Ration, Withdrawal
 from flotilla.services.facts import ClusterView, LeaseFact, ProbeFact, World
-from flotilla.services.health import Health, Link, Pulse, forget_gone, observe
+from flotilla.services.health import Health, Link, Pulse, forget_gone, healed, next_look, observe
 from flotilla.services.names import ServiceKey
 from flotilla.services.policy import Policy
 from flotilla.services.probing import Spot
+from flotilla.services.ways import Way, walked
 from flotilla.services.writes import Action, Write
 from tasks.lanes import Job, Lane
 from tasks.multicluster import Mirror
 from tasks.probes import Prober
 
-TICK = 1.0  # seconds between decisions of a service whose probes fail: patience runs out without an event
+TICK = 1.0  # seconds until a service is decided again that could not be
+MARGIN = 0.05  # seconds after the end of a patience
 LONGEST_PASS = 2.0  # seconds that a withdrawal waits for the rest of its pass
 log = logging.getLogger("flotilla.keeper")
 
@@ -54,11 +56,16 @@ class Wiring:
         self._policy, self._lanes, self._probers, self._leases, self._later = policy, lanes, probers, leases, later
         self._mirrors: dict[str, Mirror] = {name: lane.mirror for name, lane in lanes.items()}
         self._health: dict[ServiceKey, Health] = {}
+        self._ways: dict[Link, Way] = {}
         self._asking: dict[ServiceKey, tuple[tuple[Withdrawal, ...], Turn]] = {}
         self._asking_since = 0.0
         self._warden = Warden(policy.withdrawal_cap)
         self.patience = Patience()
         """Pauses after writes that failed, by cluster and service."""
+
+    @property
+    def _cut(self) -> dict[Link, datetime]:
+        return {link: way.cut for link, way in self._ways.items() if way.cut}
 
     @property
     def held(self) -> tuple[Withdrawal, ...]:
@@ -75,6 +82,8 @@ class Wiring:
 
     def observe(self, spot: Spot, probe: ProbeFact) -> list[ServiceKey]:
         """Take a probe; return the services for which it may change something."""
+        if self._walk(probe):
+            return list(self.keys())
         touched = []
         for key in self._probers[probe.consumer].keys_of(spot):
             before = self._health.get(key, Health())
@@ -82,6 +91,20 @@ class Wiring:
             if _matters(before, after, probe):
                 touched.append(key)
         return touched
+
+    def _walk(self, probe: ProbeFact) -> bool:
+        """Take what a probe says about the link that it went along; True where that is cut, or whole again, by it."""
+        link, prober = Link(probe.consumer, probe.source), self._probers[probe.consumer]
+        before = self._ways.get(link, Way())
+        after = self._ways[link] = walked(before, probe, prober.known(probe.source), self._policy.damping)
+        if after.cut == before.cut:
+            return False
+        prober.hold(probe.source, after.cut is not None)
+        if before.cut:
+            self._health = {key: healed(health, link, before.cut) for key, health in self._health.items()}
+        told = f"nothing answers since {after.cut:%H:%M:%S}: {probe.detail}" if after.cut else "answers again"
+        log.warning("link from=%s to=%s %s", link.consumer, link.source, told)
+        return True
 
     def decide(self, turn: Turn) -> None:
         """Decide one service; one that withdraws something is carried out at the end of the pass."""
@@ -91,7 +114,7 @@ class Wiring:
             return
         world = self._world(key)
         had = self._health.get(key, Health())
-        health = replace(forget_gone(had, world), held=frozenset()) if had.pulses or had.held else had
+        health = replace(forget_gone(had, world) if had.pulses else had, held=frozenset(), cut=self._cut)
         decision = decide(world, health, self._policy, datetime.now(UTC))
         if decision.withdrawals or had.held:
             self._asking_since = self._asking_since if self._asking else time.monotonic()
@@ -120,7 +143,7 @@ class Wiring:
 
     def _carry_rationed(self, turn: Turn, rationed: Ration) -> None:
         key, world = turn.key, self._world(turn.key)
-        health = replace(forget_gone(self._health.get(key, Health()), world), held=links_of(rationed.held, key))
+        health = replace(forget_gone(self._health.get(key, Health()), world), held=links_of(rationed.held, key), cut=self._cut)
         decision = decide(world, health, self._policy, datetime.now(UTC))
         if _links(decision.withdrawals, key) <= _links(rationed.allowed, key):
             self._carry(turn, health, decision, world)
@@ -140,8 +163,8 @@ class Wiring:
             self._health[key] = health
         else:
             self._health.pop(key, None)
-        if any(_is_unwell(pulse) for of_link in health.pulses.values() for pulse in of_link.values()):
-            self._later(key, now + TICK)
+        if (seconds := next_look(health, self._policy.damping, datetime.now(UTC))) is not None:
+            self._later(key, now + seconds + MARGIN)
         self._probe(key, decision, world)
 
     def _probe(self, key: ServiceKey, decision: Decision, world: World) -> None:

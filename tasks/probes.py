@@ -182,6 +182,17 @@ class Prober:
         with self._turn:
             return self._plan.keys_of(spot)
 
+    def known(self, source: str) -> int:
+        """Return how many endpoints of a source cluster are probed."""
+        with self._turn:
+            return self._plan.known(source)
+
+    def hold(self, source: str, held: bool) -> None:
+        """Probe no more of a source than what fails already, as the link to it is cut; or all of it again."""
+        with self._turn:
+            self._plan.hold(source, held)
+            self._turn.notify()
+
     def _run(self) -> None:
         while True:
             with self._turn:

@@ -57,11 +57,13 @@ class Pulse:
 class Health:
     """What is remembered of one service's probes: a value that ``observe`` turns into the next one.
 
-    ``pulses`` by link and address. ``held`` are the withdrawals, whatever their cause, that wait for a person.
+    ``pulses`` by link and address. ``held`` are the withdrawals, whatever their cause, that wait for a person. ``cut`` are
+    the links along which nothing of any service answers, with the time since when.
     """
 
     pulses: Mapping[Link, Mapping[str, Pulse]] = field(default_factory=dict)
     held: frozenset[Link] = frozenset()
+    cut: Mapping[Link, datetime] = field(default_factory=dict)
 
 
 class Judgement(NamedTuple):
@@ -131,6 +133,21 @@ def forget_gone(health: Health, world: World) -> Health:
     return replace(health, pulses={link: of_link for link, of_link in pulses.items() if of_link})
 
 
+def healed(health: Health, link: Link, cut: datetime) -> Health:
+    """Return the health once a link is whole again: what died since it was cut died of that."""
+    of_link = health.pulses.get(link, {})
+    alive = {address: pulse for address, pulse in of_link.items() if not (pulse.died and pulse.died >= cut)}
+    return replace(health, pulses={**health.pulses, link: alive})
+
+
+def next_look(health: Health, damping: Damping, now: datetime) -> float | None:
+    """Return the seconds until patience with something dead ends, which no event tells; None where nothing is dead."""
+    deaths = [pulse.died for of_link in health.pulses.values() for pulse in of_link.values() if pulse.died]
+    patience = (damping.withdraw_when_away_after, damping.withdraw_after)
+    ends = [died + timedelta(seconds=seconds) - now for died in {*deaths, *health.cut.values()} for seconds in patience]
+    return min((end.total_seconds() for end in ends if end > timedelta()), default=None)
+
+
 def beat(pulse: Pulse, probe: ProbeFact, damping: Damping) -> Pulse:
     """Return the pulse of an endpoint after one more probe of it."""
     if pulse.last is not None and probe.at <= pulse.last:
@@ -198,15 +215,16 @@ def _judge_link(
 ) -> Judgement:
     of_link = health.pulses.get(link, {})
     probed = {address: of_link[address] for address in sorted(candidate.ready) if address in of_link}
-    dead = frozenset(address for address, pulse in probed.items() if not pulse.alive)
+    cut = health.cut.get(link)
+    dead = candidate.ready if cut else frozenset(address for address, pulse in probed.items() if not pulse.alive)
     if candidate.draining:
         return Judgement(Verdict.NOT_READY, candidate.ready, f"{candidate.cluster} drains")
     if not dead:
         return Judgement()
-    if len(dead) < len(probed) or len(probed) < min(len(candidate.ready), damping.witnesses):
+    if not cut and (len(dead) < len(probed) or len(probed) < min(len(candidate.ready), damping.witnesses)):
         return Judgement(Verdict.KEEP, dead, f"no answer from {candidate.cluster} at {', '.join(sorted(dead))}")
     well, signal = _control_plane(candidate.cluster, world, now)
-    since = max(pulse.died for pulse in probed.values() if pulse.died)
+    since = cut or max(pulse.died for pulse in probed.values() if pulse.died)
     patience = damping.withdraw_after if well else damping.withdraw_when_away_after
     verdict = Verdict.WITHDRAW if now - since >= timedelta(seconds=patience) else Verdict.NOT_READY
     detail = next((f" ({pulse.detail})" for pulse in probed.values() if pulse.detail), "")
@@ -229,8 +247,9 @@ def _control_plane(cluster: str, world: World, now: datetime) -> tuple[bool, str
 
 def _nearest_to_life(consumer: str, candidate: Candidate, health: Health) -> tuple[bool, bool, float, str]:
     """Return the order in which a consumer's last source is chosen: one that answers, not draining, that answered last."""
-    of_link = health.pulses.get(Link(consumer, candidate.cluster), {})
+    link = Link(consumer, candidate.cluster)
+    of_link = health.pulses.get(link, {})
     pulses = [of_link[address] for address in candidate.ready if address in of_link]
-    answers = not pulses or any(pulse.alive or pulse.answering for pulse in pulses)
+    answers = link not in health.cut and (not pulses or any(pulse.alive or pulse.answering for pulse in pulses))
     latest = max((pulse.last_answer.timestamp() for pulse in pulses if pulse.last_answer), default=0.0)
     return (answers, not candidate.draining, latest, candidate.cluster)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -24,15 +24,19 @@ class Pace:
 
     ``at_rest`` per second while everything answers, ``hurried`` per second for what fails, is new or is suspected,
     ``at_once`` under way. Where a probe takes longer than ``usual`` seconds, not counting what the endpoint takes, there are
-    as many fewer: a busy node is not helped by probes. What failed is tried again ``retry`` seconds later until it failed
-    ``sure`` times in a row, then, and for ``convalescence`` seconds after its first answer, every ``again`` seconds; nothing
-    else more often than that.
+    as many fewer: a busy node is not helped by probes. What fails is tried every ``retry`` seconds, or as soon as its last
+    try has ended, until it failed ``sure`` times in a row, then, and for ``convalescence`` seconds after its first answer,
+    every ``again`` seconds; nothing else more often than that. What has not answered within ``slow`` seconds counts as under
+    suspicion while it is still waited for: packets take tens of milliseconds. ``witnesses`` endpoints of other services are
+    suspected with it, since a link may be cut.
     """
 
     at_rest: float = 2.0
     hurried: float = 8.0
     at_once: int = 4
     usual: float = 0.3
+    slow: float = 0.3
+    witnesses: int = 3
     retry: float = 0.5
     again: float = 1.0
     sure: int = 3
@@ -42,17 +46,19 @@ class Pace:
 @dataclass
 class _State:
     keys: set[ServiceKey] = field(default_factory=set)
+    begun: float | None = None
     last: float | None = None
     failures: int = 0  # in a row
     answers_since: float | None = None  # the first answer after it had been sure to be dead
     running: bool = False
+    doubted: bool = False  # what is under way is late
 
 
 class ProbePlan:
     """The probes of one consumer. Times are seconds of any clock that never goes back.
 
-    Sources take turns, so that a link that is cut is noticed within as many probes as there are sources. One failure puts
-    the service's other endpoints there under suspicion; a second one, with no answer since, one of each other service.
+    Sources take turns, so that a link that is cut is noticed within as many probes as there are sources. What is late or
+    fails puts its service's other endpoints there under suspicion, and a few of other services.
     """
 
     def __init__(self, pace: Pace) -> None:
@@ -64,7 +70,8 @@ class ProbePlan:
         self._suspects: dict[Spot, None] = {}
         self._failing: dict[Spot, None] = {}  # not sure yet
         self._dead: dict[Spot, None] = {}  # sure, or answering again for a while
-        self._doubts: dict[str, set[Spot]] = {}
+        self._held: set[str] = set()
+        self._under_way: dict[Spot, float] = {}
         self._running = 0
         self._rest_at = self._hurry_at = 0.0
         self._effort = 0.0  # seconds that a probe takes by itself, lately
@@ -92,8 +99,19 @@ class ProbePlan:
         state = self._spots.get(spot)
         return frozenset(state.keys) if state else frozenset()
 
+    def known(self, source: str) -> int:
+        """Return how many endpoints of a source are probed."""
+        return sum(spot in self._spots for spot in self._turns.get(source, ()))
+
+    def hold(self, source: str, held: bool) -> None:
+        """Probe no more of a source than what fails already, as the link to it is cut; or all of it again."""
+        (self._held.add if held else self._held.discard)(source)
+        if held:
+            self._suspects = {spot: None for spot in self._suspects if spot.source != source}
+
     def next(self, now: float) -> Spot | None:
         """Return what to probe now and count it as under way; None where it is not time for anything yet."""
+        self._doubt_late(now)
         if self._running >= self._pace.at_once:
             return None
         spot = self._hurried(now) if now >= self._hurry_at else None
@@ -102,7 +120,9 @@ class ProbePlan:
         elif now >= self._rest_at and (spot := self._in_turn(now)):
             self._rest_at = max(self._rest_at, now - 1) + self._slowness / self._pace.at_rest
         if spot:
-            self._spots[spot].running = True
+            state = self._spots[spot]
+            state.running, state.doubted, state.begun = True, False, now
+            self._under_way[spot] = now
             self._running += 1
         return spot
 
@@ -112,11 +132,28 @@ class ProbePlan:
             return 1.0
         if self._new or self._suspects:
             return max(0.01, self._hurry_at - now)
-        return max(0.1, min(self._pace.retry if self._failing or self._dead else 1.0, self._rest_at - now))
+        late = [begun + self._late_after - now for spot, begun in self._under_way.items() if not self._is_doubted(spot)]
+        return max(0.1, min(self._pace.retry if self._failing or self._dead else 1.0, self._rest_at - now, *late))
 
     @property
     def _slowness(self) -> float:
         return max(1.0, self._effort / self._pace.usual)
+
+    @property
+    def _late_after(self) -> float:
+        return self._pace.slow + 2 * self._effort
+
+    def _is_doubted(self, spot: Spot) -> bool:
+        state = self._spots.get(spot)
+        return state is None or state.doubted or state.failures > 0
+
+    def _doubt_late(self, now: float) -> None:
+        """Suspect what may be lost together with an endpoint that is late to answer."""
+        for spot, begun in self._under_way.items():
+            if now - begun >= self._late_after and not self._is_doubted(spot):
+                state = self._spots[spot]
+                state.doubted = True
+                self._suspect(spot, state)
 
     def done(self, spot: Spot, now: float, answered: bool | None, effort: float = 0.0) -> None:
         """Take the result of a probe; None where it could not be made, which says nothing about the endpoint.
@@ -124,6 +161,7 @@ class ProbePlan:
         ``effort`` is how many seconds it took, less what the endpoint took.
         """
         self._running -= 1
+        self._under_way.pop(spot, None)
         self._effort += (effort - self._effort) / 8
         state = self._spots.get(spot)
         if state is None:
@@ -146,7 +184,6 @@ class ProbePlan:
     def _answered(self, spot: Spot, state: _State, now: float) -> None:
         state.failures = 0
         self._failing.pop(spot, None)
-        self._doubts.pop(spot.source, None)
         if spot in self._dead:
             state.answers_since = now if state.answers_since is None else state.answers_since
             if now - state.answers_since >= self._pace.convalescence:
@@ -169,30 +206,30 @@ class ProbePlan:
             self._suspects.pop(spot, None)
             self._failing.pop(spot, None)
             self._dead.pop(spot, None)
-            self._doubts.get(spot.source, set()).discard(spot)
 
     def _hurried(self, now: float) -> Spot | None:
-        if spot := self._first(self._failing, now - self._pace.retry):
+        if spot := self._first(self._failing, lambda state: (state.begun or 0) <= now - self._pace.retry):
             return spot
         while self._new:
             spot = self._new.popleft()
             known = self._spots.get(spot)
             if known and known.last is None and not known.running:
                 return spot
-        return self._first(self._suspects, now) or self._first(self._dead, now - self._pace.again)
+        return self._first(self._suspects) or self._first(self._dead, lambda state: (state.last or 0) <= now - self._pace.again)
 
-    def _first(self, waiting: dict[Spot, None], before: float) -> Spot | None:
-        """Return the first that is not under way and was not probed after a time; the others come first next time."""
+    def _first(self, waiting: dict[Spot, None], is_due: Callable[[_State], bool] = lambda _: True) -> Spot | None:
+        """Return the first that is due and not under way; the others come first next time."""
         for spot in waiting:
             state = self._spots[spot]
-            if not state.running and (state.last is None or state.last <= before):
+            if not state.running and is_due(state):
                 waiting[spot] = waiting.pop(spot)
                 return spot
         return None
 
     def _in_turn(self, now: float) -> Spot | None:
-        """Return the next endpoint of the source whose turn it is."""
-        for source in list(self._turns):
+        """Return the next endpoint of the source whose turn it is; of one that is held only if nothing else of it is tried."""
+        tried = {spot.source for spot in [*self._failing, *self._dead]} & self._held
+        for source in [source for source in self._turns if source not in tried]:
             turn = self._turns[source]
             self._turns[source] = self._turns.pop(source)
             for _ in range(len(turn)):
@@ -209,11 +246,9 @@ class ProbePlan:
 
     def _suspect(self, spot: Spot, state: _State) -> None:
         """Put what may have failed together with an endpoint before its turn."""
-        doubts = self._doubts.setdefault(spot.source, set())
-        spread = len(doubts) == 1 and spot not in doubts  # once: the second failure in a row
-        doubts.add(spot)
-        keys = list(self._of_key) if spread else sorted(state.keys)
-        for key in keys:
-            beside = [one for one in self._of_key[key] if one.source == spot.source and not self._spots[one].failures]
-            chosen = sorted(beside) if key in state.keys else sorted(beside)[:1]
-            self._suspects.update(dict.fromkeys(chosen))
+        if spot.source in self._held:
+            return
+        beside = [one for key in sorted(state.keys) for one in sorted(self._of_key[key]) if one.source == spot.source]
+        others = [one for one in self._turns[spot.source] if one in self._spots and one not in beside][: self._pace.witnesses]
+        fresh = [one for one in [*beside, *others] if not (self._spots[one].failures or self._spots[one].running)]
+        self._suspects.update(dict.fromkeys(fresh))

@@ -9,7 +9,7 @@ import pytest
 from flotilla.facts import Unknown
 from flotilla.services.cap import Cause
 from flotilla.services.facts import LeaseFact, ProbeFact
-from flotilla.services.health import Health, Link, Pulse, Verdict, beat, forget_gone, observe
+from flotilla.services.health import Health, Link, Pulse, Verdict, beat, forget_gone, healed, next_look, observe
 from flotilla.services.names import SOURCE_LABEL
 from flotilla.services.policy import Damping, Policy
 from tests.flotilla.clusterset import KEY, T0, Clusterset
@@ -243,3 +243,42 @@ def test_an_import_may_have_to_be_proved_before_it_is_ready():
 
 def test_verdicts_have_the_words_of_operators():
     assert ["keep", "not-ready", "withdraw"] == list(Verdict)
+
+
+def test_behind_a_link_that_is_cut_nothing_takes_traffic_though_nothing_of_it_was_probed():
+    fleet = exported_twice()
+    fleet.health = Health(cut={LINK: T0})
+    fleet.now = 1
+    fleet.settle()
+
+    assert ["10.3.0.1", "10.3.0.2"] == fleet.c2.addresses()
+    assert 4 == len(fleet.c3.addresses())
+    assert "no endpoint of c1 answers c2 since 2026-11-22T12:00:00Z" in fleet.condition("c2", "Ready", "ServiceImport")[2]
+
+
+def test_the_only_exporter_is_kept_behind_a_link_that_is_cut():
+    fleet = Clusterset(now=0)
+    fleet.c1.service().export()
+    fleet.settle()
+    fleet.health = Health(cut={LINK: T0})
+    fleet.now = 100
+    fleet.settle()
+
+    assert 2 == len(fleet.c2.addresses())
+
+
+def test_what_died_of_a_cut_link_is_well_again_with_it_and_what_died_before_is_not():
+    died = {"10.1.0.1": Pulse(alive=False, died=T0), "10.1.0.2": Pulse(alive=False, died=T0 - timedelta(seconds=60))}
+    health = healed(Health(pulses={LINK: died, Link("c3", "c1"): died}), LINK, cut=T0)
+
+    assert {LINK: {"10.1.0.2"}, Link("c3", "c1"): set(died)} == {link: set(of) for link, of in health.pulses.items()}
+
+
+def test_the_next_look_is_when_patience_ends():
+    now = T0 + timedelta(seconds=3)
+    dead = Health(pulses={LINK: {"10.1.0.1": Pulse(alive=False, died=T0)}})
+
+    assert next_look(Health(), DAMPING, now) is None
+    assert next_look(dead, DAMPING, now) == 2
+    assert next_look(Health(cut={LINK: T0}), DAMPING, T0 + timedelta(seconds=6)) == 24
+    assert next_look(dead, DAMPING, T0 + timedelta(seconds=31)) is None

@@ -200,3 +200,102 @@ def test_the_pause_ends_when_something_may_be_probed_again():
     assert plan.pause(0.0) <= 0.01
     now = settled(plan)
     assert 0.1 <= plan.pause(now) <= 1.0
+
+
+def cut(plan: ProbePlan, now: float, seconds: float, *, dead: str, dial: float) -> dict[Spot, list[float]]:
+    """Return when which dials failed, if those to a source in ``dead`` take ``dial`` seconds; others answer at once."""
+    failures, under_way, end = {}, [], now + seconds
+    while now < end:
+        for at, spot in [one for one in under_way if one[0] <= now]:
+            under_way.remove((at, spot))
+            failures.setdefault(spot, []).append(at)
+            plan.done(spot, now, False)
+        while spot := plan.next(now):
+            if spot.source == dead:
+                under_way.append((now + dial, spot))
+            else:
+                plan.done(spot, now, True)
+        now += min(0.05, plan.pause(now)) or 0.05
+    for _, spot in under_way:
+        plan.done(spot, now + dial, False)
+    return failures
+
+
+def test_what_is_late_has_the_others_there_probed_before_it_has_failed():
+    plan = ProbePlan(PACE)
+    plan.want(A, {"c1": targets(1, 2, 3), "c3": targets(11)})
+    now = settled(plan)
+    while (first := plan.next(now)) is None or first.source != "c1":
+        if first:
+            plan.done(first, now, True)
+        now += 0.1
+
+    assert plan.next(now + 0.2) is None or plan.next(now + 0.2).source == "c3"
+    assert {plan.next(now + 0.4), plan.next(now + 0.55)} == others(plan, first)
+
+
+def others(plan: ProbePlan, first: Spot) -> set[Spot]:
+    return {Spot("c1", target(number)) for number in (1, 2, 3)} - {first}
+
+
+def test_what_timed_out_is_tried_again_at_once_and_what_was_refused_after_a_while():
+    plan = ProbePlan(PACE)
+    plan.want(A, {"c1": targets(1)})
+    now = settled(plan)
+
+    timed_out = cut(plan, now, 3.0, dead="c1", dial=1.0)[Spot("c1", target(1))]
+    plan = ProbePlan(PACE)
+    plan.want(A, {"c1": targets(1)})
+    refused = cut(plan, settled(plan), 3.0, dead="c1", dial=0.01)[Spot("c1", target(1))]
+
+    assert 1.0 <= timed_out[1] - timed_out[0] <= 1.2
+    assert 0.5 <= refused[1] - refused[0] <= 0.6
+
+
+def test_every_endpoint_behind_a_cut_link_has_failed_twice_within_a_rests_turn_and_two_dials():
+    for tenths in range(20):
+        plan = ProbePlan(PACE)
+        plan.want(A, {"c1": targets(1, 2), "c3": targets(11, 12)})
+        now = settled(plan)
+        drawn(plan, now, tenths / 10)
+        began = now + tenths / 10
+
+        failures = cut(plan, began, 6.0, dead="c1", dial=1.0)
+
+        assert {Spot("c1", target(1)), Spot("c1", target(2))} == set(failures)
+        assert max(of[1] for of in failures.values()) - began <= 1.0 + 0.4 + 2 * 1.0 + 0.2
+
+
+def test_of_a_source_that_is_held_only_what_fails_is_probed_and_all_of_it_once_it_is_not():
+    plan = ProbePlan(PACE)
+    plan.want(A, {"c1": targets(1, 2, 3, 4, 5)})
+    plan.want(B, {"c1": targets(6, 7, 8)})
+    now = settled(plan)
+    failing = set(cut(plan, now, 3.0, dead="c1", dial=1.0))
+    plan.hold("c1", True)
+
+    held = {spot for _, spot in drawn(plan, now + 4.0, 20.0, dead="c1")}
+    plan.hold("c1", False)
+    let = {spot for _, spot in drawn(plan, now + 25.0, 20.0)}
+
+    assert held <= failing
+    assert held
+    assert 8 == len(let) == plan.known("c1")
+
+
+def test_a_source_that_is_held_and_of_which_nothing_fails_any_more_is_probed():
+    plan = ProbePlan(PACE)
+    plan.want(A, {"c1": targets(1, 2)})
+    now = settled(plan)
+    plan.hold("c1", True)
+
+    assert drawn(plan, now, 3.0)
+
+
+def test_with_an_endpoint_that_is_late_a_few_of_other_services_are_suspected():
+    plan = ProbePlan(PACE)
+    for number in range(10):
+        plan.want(ServiceKey("shop", f"s{number}"), {"c1": targets(number + 1)})
+    now = settled(plan)
+
+    assert 4 <= len(cut(plan, now, 2.0, dead="c1", dial=1.0))
