@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from flotilla.errors import FlotillaError, InvalidInput, Refused
-
-FAILED, BAD_INPUT, REFUSED = 1, 2, 3
-"""Exit codes; 0 is success."""
+from flows import cli_services
+from flows.console import BAD_INPUT, DEFAULT_FLEET, FAILED, REFUSED, AsJson, FleetFile, print_rows
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 server = typer.Typer(no_args_is_help=True, help="The local Prefect server and its worker.")
 app.add_typer(server, name="server")
 
-FleetFile = Annotated[str, typer.Option("--fleet", help="The fleet file.", envvar="FLOTILLA_FLEET")]
 Images = Annotated[
     list[str] | None, typer.Option("--image", help="COMPONENT=IMAGE instead of the one in the file; repeatable.")
 ]
 Also = Annotated[list[str] | None, typer.Option("--also", help="One more file, with Policies or Workflows; repeatable.")]
-AsJson = Annotated[bool, typer.Option("--json", help="For other programs.")]
 Follow = Annotated[bool, typer.Option("--follow/--detach", help="Stay until the run ends, and ask at its gates.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Agree at every gate (approve=auto), where the fleet file allows it.")]
 Force = Annotated[bool, typer.Option("--force", help="Take over fields that others own; else they are conflicts.")]
 KEEPER = "services/keep-wired"
-DEFAULT_FLEET = "deployments/fleet.yaml"
 
 
 @app.callback()
 def flotilla() -> None:
-    """Run three Kubernetes clusters as one: roll out, go back, compare. Exit codes: 1 failed, 2 bad input, 3 refused."""
+    """Run three Kubernetes clusters as one: roll out, go back, compare, wire services. Exit codes: 1 failed, 2 bad input, 3 refused."""
 
 
 @app.command()
@@ -58,7 +51,7 @@ def check(
     parsed = read_fleet(fleet)
     findings = check_fleet(parsed)
     image = parsed.services.probes.image if services else None
-    ground = check_ground(parsed, install=install_crds, image=image, show=lambda rows: None if as_json else _print(rows))
+    ground = check_ground(parsed, install=install_crds, image=image, show=lambda rows: None if as_json else print_rows(rows))
     rows = [
         {
             "cluster": f.cluster,
@@ -67,10 +60,10 @@ def check(
         }
         for f in findings
     ]
-    _print(rows, [{**asdict(one), "services": ground.told(one.cluster)} for one in findings] if as_json else None)
+    print_rows(rows, [{**asdict(one), "services": ground.told(one.cluster)} for one in findings] if as_json else None)
     if not as_json:
         if ground.rows:
-            _print(ground.rows)
+            print_rows(ground.rows)
         if str(ground):
             typer.echo(str(ground))
     if not (all(one.ok for one in findings) and ground.ok):
@@ -90,7 +83,7 @@ def plan(
     intent = load_application([application, *(also or [])], clusters, _images(image))
     found = plan_rollout(clusters, intent)
     told = {"hash": found.hash, "summary": found.summary(), "changes": found.rows(), "warnings": list(intent.warnings)}
-    _print(found.rows(), told if as_json else None)
+    print_rows(found.rows(), told if as_json else None)
     if not as_json:
         for warning in intent.warnings:
             typer.echo(f"warning: {warning}", err=True)
@@ -172,7 +165,7 @@ def revisions(
         }
         for one in sorted(known, key=lambda one: (-one.number, one.cluster))
     ]
-    _print(rows, rows if as_json else None)
+    print_rows(rows, rows if as_json else None)
     for error in errors:
         typer.echo(f"could not be asked: {error}", err=True)
     if errors:
@@ -194,7 +187,7 @@ def waiting(as_json: AsJson = False) -> None:
         }
         for run in prefect_api.waiting()
     ]
-    _print(rows, rows if as_json else None)
+    print_rows(rows, rows if as_json else None)
 
 
 @app.command()
@@ -214,74 +207,7 @@ def approve(
     typer.echo(f"{'rejected' if reject else 'approved'} by {name}; the run goes on: {prefect_api.ui_link(run)}")
 
 
-@app.command()
-def keep(
-    fleet: FleetFile = DEFAULT_FLEET,
-    state: Annotated[str, typer.Option(help="A file to tell counts, lag and held withdrawals in, as JSON.")] = "",
-) -> None:
-    """Keep services wired across the clusters, until told to end (SIGTERM, ctrl-C). Needs no Prefect."""
-    from flows.check import read_fleet
-    from flows.keeping import keep_wired
-
-    keep_wired(read_fleet(fleet), state)
-
-
-@app.command()
-def explain(
-    service: Annotated[str, typer.Argument(help="NAME, NAMESPACE/NAME, or NAME.NAMESPACE.svc.clusterset.local.")],
-    namespace: Annotated[str, typer.Option("--namespace", "-n")] = "",
-    consumer: Annotated[list[str] | None, typer.Option("--in", help="A consumer cluster; repeatable; else all.")] = None,
-    fleet: FleetFile = DEFAULT_FLEET,
-    as_json: AsJson = False,
-) -> None:
-    """Tell why SERVICE answers as it does in each cluster: export, conflicts, slices, lease, probes, Service, DNS."""
-    from dataclasses import asdict
-
-    from flows.check import read_fleet
-    from flows.explaining import explain_service, service_key
-
-    clusters = read_fleet(fleet)
-    for name in consumer or ():
-        if name not in clusters.names:
-            from flotilla.errors import Problem
-
-            raise InvalidInput([Problem("command line", "--in", name, "one of " + ", ".join(clusters.names))])
-    found = explain_service(clusters, service_key(service, namespace), consumer or clusters.names)
-    if as_json:
-        typer.echo(json.dumps([{**asdict(one), "broken": asdict(one.broken) if one.broken else None} for one in found]))
-    for one in () if as_json else found:
-        typer.echo(f"\nin {one.consumer}:")
-        _print([{"link": s.link, "at": s.cluster, "": "BROKEN" if s.blame else "ok", "what is so": s.text} for s in one.steps])
-        if one.broken:
-            typer.echo(f"first broken link: {one.broken.link} at {one.broken.cluster or 'no cluster'} ({one.broken.blame})")
-    if any(one.broken for one in found):
-        raise typer.Exit(FAILED)
-
-
-@app.command()
-def withdrawals(
-    fleet: FleetFile = DEFAULT_FLEET,
-    agree: Annotated[bool, typer.Option("--approve", help="Agree to those that wait now, and to no later ones.")] = False,
-    name: Annotated[str, typer.Option("--as", help="Who you are; kept in the clusters.")] = "",
-    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the clusters.")] = "",
-    as_json: AsJson = False,
-) -> None:
-    """Show the exporters whose withdrawal waits for a person (services.withdrawalCap), or agree to it."""
-    from dataclasses import asdict
-
-    from flotilla.errors import Problem, phrase
-    from flows.check import read_fleet
-    from flows.withdrawals import approve_withdrawals, waiting_withdrawals
-
-    if agree and not (name and reason):
-        raise InvalidInput([Problem("command line", "--approve", phrase("stands alone"), "--approve --as NAME --reason TEXT")])
-    held = approve_withdrawals(read_fleet(fleet), name, reason) if agree else waiting_withdrawals(read_fleet(fleet))
-    rows = [
-        {field: str(value) for field, value in asdict(one).items()} | {"consumers": ", ".join(one.consumers)} for one in held
-    ]
-    _print(rows, [asdict(one) for one in held] if as_json else None)
-    if agree and not as_json:
-        typer.echo(f"approved by {name}: {len(held)}; the keeper withdraws them within seconds")
+cli_services.register(app)
 
 
 @app.command()
@@ -374,16 +300,3 @@ def _images(given: list[str] | None) -> dict[str, str]:
             raise InvalidInput([Problem("command line", "--image", one, "COMPONENT=IMAGE")])
         images[name] = image
     return images
-
-
-def _print(rows: list[dict[str, str]], as_json: object = None) -> None:
-    if as_json is not None:
-        typer.echo(json.dumps(as_json, indent=2, default=str))
-        return
-    if not rows:
-        typer.echo("nothing")
-        return
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)

@@ -20,6 +20,7 @@ from flotilla.services.reach import Reach
 _MCS = "multicluster.x-k8s.io"
 NEEDED: tuple[Right, ...] = (
     *rights("list watch create", "namespaces"),
+    *rights("get create patch", "configmaps"),
     *rights("list", "nodes"),
     *rights("get list watch create patch delete", "services"),
     *rights("get list watch create patch delete", "endpointslices", "discovery.k8s.io"),

@@ -131,3 +131,40 @@ def test_what_is_no_service_is_told_with_what_is_allowed(fleet_lab):
 
     assert 2 == done.returncode
     assert "SERVICE: 'a/b/c'; allowed: NAME with --namespace, NAMESPACE/NAME" in done.stderr
+
+
+DECLARED = """
+apiVersion: core.oam.dev/v1beta1
+kind: Application
+metadata: {{name: declares, namespace: {namespace}}}
+spec:
+  components:
+    - name: import
+      type: k8s-objects
+      properties:
+        objects:
+          - apiVersion: multicluster.x-k8s.io/v1beta1
+            kind: ServiceImport
+            metadata: {{name: echo}}
+            spec: {{type: ClusterSetIP, ports: [{{port: 80}}]}}
+  policies:
+    - {{name: consumer, type: topology, properties: {{clusters: [same-city]}}}}
+"""
+
+
+def test_an_application_that_declares_an_import_is_rolled_out_again_over_what_the_keeper_wrote(echo, tmp_path):
+    file = tmp_path / "declares.yaml"
+    file.write_text(DECLARED.format(namespace=echo.name))
+    echo.export("production")
+    first = flotilla("rollout", str(file), "--yes")
+    wired = ended(start("services/wire"))
+    path = f"{MCS}/namespaces/{echo.name}/serviceimports/echo"
+    filled = echo.connection("same-city").request("GET", path).body["spec"]
+
+    planned = flotilla("plan", str(file), "--json")
+    again = flotilla("rollout", str(file), "--yes")
+
+    assert (0, "Completed") == (first.returncode, wired["state"]["name"]), first.stdout + first.stderr
+    assert ["http"] == [port.get("name") for port in filled["ports"]]
+    assert (0, []) == (planned.returncode, json.loads(planned.stdout)["changes"]), planned.stdout + planned.stderr
+    assert 0 == again.returncode, again.stdout + again.stderr
