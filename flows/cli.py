@@ -27,7 +27,7 @@ KEEPER = "services/keep-wired"
 
 @app.callback()
 def flotilla() -> None:
-    """Run three Kubernetes clusters as one: roll out, go back, compare, wire services. Exit codes: 1 failed, 2 bad input, 3 refused."""
+    """Run three Kubernetes clusters as one. Exit codes: 1 failed, 2 bad input, 3 refused."""
 
 
 @app.command()

@@ -187,7 +187,7 @@ class Origin:
 
 
 _FILLED_IN = {"ServiceImport": ("spec",)}
-"""What a controller writes by the API's own rules, whoever declared it: a ServiceImport's spec follows the exports (KEP-1645)."""
+"""What a controller writes by the API's rules, whoever declared it: a ServiceImport's spec follows the exports (KEP-1645)."""
 
 
 def handling_of(origin: Origin, policies: Sequence[tuple[str, Any]]) -> Handling:

@@ -11,7 +11,7 @@ import pytest
 
 from tasks import prefect_api
 from tasks.clusters import Connection, connect
-from tests.conftest import FleetLab
+from tests.conftest import ROOT, FleetLab
 from tests.flows.stories import CLUSTERS, ended, flotilla, process_of, until
 
 pytestmark = [pytest.mark.lab, pytest.mark.prefect]
@@ -168,3 +168,33 @@ def test_an_application_that_declares_an_import_is_rolled_out_again_over_what_th
     assert ["http"] == [port.get("name") for port in filled["ports"]]
     assert (0, []) == (planned.returncode, json.loads(planned.stdout)["changes"]), planned.stdout + planned.stderr
     assert 0 == again.returncode, again.stdout + again.stderr
+
+
+def test_where_others_wire_services_nothing_is_written_and_their_conditions_are_waited_for_and_told(echo, tmp_path):
+    fleet = tmp_path / "fleet.yaml"
+    text = (ROOT / "deployments" / "fleet.yaml").read_text()
+    fleet.write_text(text.replace("services:\n  imports: automatic", "services:\n  wiredBy: others\n  imports: declared"))
+    echo.export("production")
+    silent = ended(start("services/wire", fleet=str(fleet), within=3))
+    export = f"{MCS}/namespaces/{echo.name}/serviceexports/echo"
+    said = {"type": "Valid", "status": "True", "reason": "Valid", "message": "", "lastTransitionTime": "2026-11-23T00:00:00Z"}
+    body = {"apiVersion": "multicluster.x-k8s.io/v1beta1", "kind": "ServiceExport", "metadata": {"name": "echo"}}
+    query = {"fieldManager": "lighthouse", "force": "true"}
+    connection = echo.connection("production")
+    answer = connection.request(
+        "PATCH", f"{export}/status", query=query, body=body | {"status": {"conditions": [said]}}, content_type=APPLY
+    )
+    assert 200 == answer.status, answer.message
+
+    spoken = ended(start("services/wire", fleet=str(fleet), within=3))
+    kept = ended(start("services/keep-wired", fleet=str(fleet)))
+    refused = flotilla("keep", "--fleet", str(fleet))
+    told = flotilla("explain", f"{echo.name}/echo", "--in", "same-city", "--fleet", str(fleet))
+
+    assert "Differs" == silent["state"]["name"]
+    assert echo.name not in spoken["state"]["message"]
+    assert "nothing for a keeper to do" in kept["state"]["message"]
+    assert (2, True) == (refused.returncode, "services.wiredBy: 'others'" in refused.stderr)
+    assert "first broken link: import at same-city (controller)" in told.stdout
+    assert [] == echo.sources("same-city")
+    assert 404 == echo.connection("same-city").request("GET", f"{MCS}/namespaces/{echo.name}/serviceimports/echo").status
