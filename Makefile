@@ -14,10 +14,10 @@ export DO_NOT_TRACK := 1
 # Another virtual environment that happens to be active is not ours.
 unexport VIRTUAL_ENV PYTHONPATH PREFECT_API_URL PREFECT_PROFILE
 
-.PHONY: help env demo up down lab lab-down test check format bench
+.PHONY: help env demo up down lab lab-down test check format bench conformance
 
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(VENV)/.ready ## the Python environment, locked by version and hash
 
@@ -59,7 +59,7 @@ check: env ## format, lint, types, import contracts, pure tests: under a minute
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
 	@contracts=$$($(VENV)/bin/lint-imports) || { echo "$$contracts"; exit 1; }
-	@$(PYTHON) -m pytest -q -m "not lab and not prefect" tests/flotilla tests/lab
+	@$(PYTHON) -m pytest -q -m "not lab and not prefect" tests/flotilla tests/lab tests/conformance
 
 format: env ## the code, formatted
 	@$(VENV)/bin/ruff format .
@@ -68,3 +68,6 @@ format: env ## the code, formatted
 bench: env ## NAME=rollout: a table of figures and, last, one line of JSON
 	@test -n "$(NAME)" || { echo "which? make bench NAME=rollout"; exit 2; }
 	@$(PYTHON) -m tests.bench.$(NAME) $(ARGS)
+
+conformance: env ## SUITE=FILE: upstream's 27 specs of the Multi-Cluster Services API against the lab and the keeper
+	@$(PYTHON) -m tests.conformance --suite "$(SUITE)" $(ARGS)

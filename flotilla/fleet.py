@@ -10,6 +10,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from flotilla.errors import InvalidInput, Problem, phrase
+from flotilla.services.facts import ImportModel, WiredBy
+from flotilla.services.policy import Damping, Policy
 from flotilla.validation import Strict, checked, read_documents
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # RFC 1123; Kubernetes: validation.IsDNS1123Label
@@ -109,6 +111,68 @@ class Drift(StrEnum):
     CORRECT = "correct"
 
 
+class Probes(Strict):
+    """How the data path between clusters is probed: from a pod of ``image`` in each consumer, ``perSecond`` at rest.
+
+    The image must hold the program /agnhost of Kubernetes' test images; a cluster without access to their registry takes it
+    from another.
+    """
+
+    enabled: bool = True
+    image: str = Field(default="registry.k8s.io/e2e-test-images/agnhost:2.53", min_length=1)
+    per_second: float = Field(default=2.0, gt=0, le=100)
+
+
+class Patience(Strict):
+    """How long a data path must be dead, or answer again, before that counts: see ``Damping``. Times in seconds."""
+
+    witnesses: int = Field(default=Damping.witnesses, ge=1)
+    failures: int = Field(default=Damping.failures, ge=1)
+    not_ready_after: float = Field(default=Damping.not_ready_after, ge=0)
+    withdraw_after: float = Field(default=Damping.withdraw_after, ge=0)
+    withdraw_when_away_after: float = Field(default=Damping.withdraw_when_away_after, ge=0)
+    answers: int = Field(default=Damping.answers, ge=1)
+    recover_after: float = Field(default=Damping.recover_after, ge=0)
+    flap_window: float = Field(default=Damping.flap_window, ge=0)
+    recover_at_most: float = Field(default=Damping.recover_at_most, ge=0)
+
+
+class Services(Strict):
+    """How services are wired across clusters; see ``Policy`` for what each field means.
+
+    ``wiredBy: others``: Submariner, Cilium or GKE implement the API; the keeper writes nothing, the flows report.
+    """
+
+    wired_by: WiredBy = WiredBy.FLOTILLA
+    imports: ImportModel = ImportModel.AUTOMATIC
+    refused_namespaces: frozenset[DnsLabel] = Policy().refused_namespaces
+    withdrawal_cap: int = Field(default=Policy.withdrawal_cap, ge=0)
+    ready_needs_answer: bool = Policy.ready_needs_answer
+    probes: Probes = Probes()
+    damping: Patience = Patience()
+
+    @model_validator(mode="after")
+    def _answers_come(self) -> Services:
+        if self.ready_needs_answer and not self.probes.enabled:
+            raise ValueError("readyNeedsAnswer with probes.enabled: without probes no import would ever be ready")
+        return self
+
+    @property
+    def is_delegated(self) -> bool:
+        """Whether somebody else wires them."""
+        return self.wired_by is WiredBy.OTHERS
+
+    def policy(self) -> Policy:
+        """Return them as the deciding functions take them."""
+        return Policy(
+            imports=self.imports,
+            refused_namespaces=self.refused_namespaces,
+            withdrawal_cap=self.withdrawal_cap,
+            ready_needs_answer=self.ready_needs_answer,
+            damping=Damping(**self.damping.model_dump()),
+        )
+
+
 class Fleet(Strict):
     """Every cluster that Flotilla runs as one. There is exactly one production cluster."""
 
@@ -116,6 +180,7 @@ class Fleet(Strict):
     clusters: tuple[Cluster, ...] = Field(min_length=1)
     approvals: Approvals = Approvals()
     drift: Drift = Drift.REPORT
+    services: Services = Services()
 
     def cluster(self, name: str) -> Cluster:
         """Return the cluster of that name; raises KeyError naming those there are."""

@@ -23,19 +23,20 @@ class Right:
         return f"{self.verb} {self.resource}.{self.group}" if self.group else f"{self.verb} {self.resource}"
 
 
-def _rights(verbs: str, resource: str, group: str = "") -> tuple[Right, ...]:
+def rights(verbs: str, resource: str, group: str = "") -> tuple[Right, ...]:
+    """Return a right per verb ("get list") on a resource; one with a slash is a subresource ("pods/exec")."""
     return tuple(Right(verb, resource, group) for verb in verbs.split())
 
 
 NEEDED: tuple[Right, ...] = (
-    *_rights("get list create patch", "namespaces"),
-    *_rights("get list watch", "pods"),
-    *_rights("get list watch create patch delete", "services"),
-    *_rights("get list create patch delete", "configmaps"),
-    *_rights("get list watch create patch delete", "deployments", "apps"),
-    *_rights("list", "replicasets", "apps"),
-    *_rights("get list create patch delete", "controllerrevisions", "apps"),
-    *_rights("get create update delete", "leases", "coordination.k8s.io"),
+    *rights("get list create patch", "namespaces"),
+    *rights("get list watch", "pods"),
+    *rights("get list watch create patch delete", "services"),
+    *rights("get list create patch delete", "configmaps"),
+    *rights("get list watch create patch delete", "deployments", "apps"),
+    *rights("list", "replicasets", "apps"),
+    *rights("get list create patch delete", "controllerrevisions", "apps"),
+    *rights("get create update delete", "leases", "coordination.k8s.io"),
 )
 """What a rollout of Deployments and Services needs; other kinds in an Application need the same verbs on theirs."""
 

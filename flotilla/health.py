@@ -39,6 +39,8 @@ class Health:
 
 
 CURRENT = Health(State.CURRENT)
+EXPORT = ("multicluster.x-k8s.io", "ServiceExport")
+UNSPOKEN = 15.0  # seconds that a new export may take to be looked at by whoever wires services
 
 HOPELESS = {
     "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull",
@@ -95,6 +97,17 @@ def restarted_pod(pods: Iterable[Manifest], now: datetime) -> str:
                     where = f"pod {pod['metadata']['name']}, container {container['name']}"
                     return f"{where}: runs since {seconds:.0f} s, after {container['restartCount']} restarts"
     return ""
+
+
+def unspoken_export(live: Manifest, now: datetime) -> str:
+    """Return the sentence about a ServiceExport that nobody has looked at within UNSPOKEN seconds of its life, "" otherwise.
+
+    Later it counts as it is: nobody may be at work, and that is for `services/audit` to say, not for each rollout.
+    """
+    if (group_of(live["apiVersion"]), live["kind"]) != EXPORT or (live.get("status") or {}).get("conditions"):
+        return ""
+    age = (now - datetime.fromisoformat(live["metadata"]["creationTimestamp"])).total_seconds()
+    return "no controller has said yet whether it is valid" if -UNSPOKEN < age < UNSPOKEN else ""
 
 
 def _refused_pods(status: Mapping[str, Any]) -> str:
@@ -284,6 +297,18 @@ def _by_conditions(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Health
     return CURRENT
 
 
+def _export(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Health:
+    """Judge by the conditions of KEP-1645 and those of its implementations; Conflict stops no traffic."""
+    valid = _condition(status, "Valid")
+    if valid.get("status") == "False" and valid.get("reason") in ("InvalidServiceType", "NamespaceNotAllowed"):
+        return Health(State.FAILED, str(valid.get("message") or "is not valid"))
+    for kind in ("Valid", "Exported", "Synced"):
+        one = _condition(status, kind)
+        if one.get("status") == "False":
+            return Health(State.IN_PROGRESS, str(one.get("message") or f"{kind} is False"))
+    return _by_conditions(spec, status)
+
+
 def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     return next((one for one in status.get("conditions") or () if one.get("type") == kind), {})
 
@@ -299,4 +324,5 @@ _RULES: Mapping[tuple[str, str], _Rule] = {
     ("", "PersistentVolumeClaim"): _claim,
     ("", "Namespace"): _namespace,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): _definition,
+    EXPORT: _export,
 }

@@ -74,6 +74,17 @@ class OnUnreachable(StrEnum):
 
 
 @dataclass(frozen=True)
+class Drain:
+    """Other clusters send nothing to a cluster while it is changed: once they send no more, it idles for ``idle`` seconds.
+
+    ``within`` seconds they have to stop, and later to begin again.
+    """
+
+    idle: float = 5.0
+    within: float = 60.0
+
+
+@dataclass(frozen=True)
 class WavePolicy:
     """Extensions of ours to a deploy step. Times in seconds; ``max_failures`` is a count of clusters."""
 
@@ -81,6 +92,7 @@ class WavePolicy:
     soak: float = 0.0
     max_failures: int = 0
     on_unreachable: OnUnreachable = OnUnreachable.GO_ON
+    drain: Drain | None = None
 
 
 class StepKind(StrEnum):

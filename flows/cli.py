@@ -2,48 +2,56 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from flotilla.errors import FlotillaError, InvalidInput, Refused
-
-FAILED, BAD_INPUT, REFUSED = 1, 2, 3
-"""Exit codes; 0 is success."""
+from flows import cli_services
+from flows.console import BAD_INPUT, DEFAULT_FLEET, FAILED, REFUSED, AsJson, FleetFile, print_rows
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 server = typer.Typer(no_args_is_help=True, help="The local Prefect server and its worker.")
 app.add_typer(server, name="server")
 
-FleetFile = Annotated[str, typer.Option("--fleet", help="The fleet file.", envvar="FLOTILLA_FLEET")]
 Images = Annotated[
     list[str] | None, typer.Option("--image", help="COMPONENT=IMAGE instead of the one in the file; repeatable.")
 ]
 Also = Annotated[list[str] | None, typer.Option("--also", help="One more file, with Policies or Workflows; repeatable.")]
-AsJson = Annotated[bool, typer.Option("--json", help="For other programs.")]
 Follow = Annotated[bool, typer.Option("--follow/--detach", help="Stay until the run ends, and ask at its gates.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Agree at every gate (approve=auto), where the fleet file allows it.")]
 Force = Annotated[bool, typer.Option("--force", help="Take over fields that others own; else they are conflicts.")]
-DEFAULT_FLEET = "deployments/fleet.yaml"
+KEEPER = "services/keep-wired"
 
 
 @app.callback()
 def flotilla() -> None:
-    """Run three Kubernetes clusters as one: roll out, go back, compare. Exit codes: 1 failed, 2 bad input, 3 refused."""
+    """Run three Kubernetes clusters as one. Exit codes: 1 failed, 2 bad input, 3 refused."""
 
 
 @app.command()
-def check(fleet: FleetFile = DEFAULT_FLEET, as_json: AsJson = False) -> None:
-    """Validate the fleet file, reach every cluster, check versions and permissions."""
+def check(
+    fleet: FleetFile = DEFAULT_FLEET,
+    services: Annotated[
+        bool,
+        typer.Option("--services", help="Also try whether pods reach pods of other clusters; makes pods and removes them."),
+    ] = False,
+    install_crds: Annotated[
+        bool, typer.Option("--install-crds", help="Install or upgrade the definitions of services; never an older one.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Validate the fleet file, reach every cluster, check versions, permissions and the ground for services."""
     from dataclasses import asdict
 
     from flows.check import check_fleet, read_fleet
+    from flows.ground import check_ground
 
-    findings = check_fleet(read_fleet(fleet))
+    parsed = read_fleet(fleet)
+    findings = check_fleet(parsed)
+    image = parsed.services.probes.image if services else None
+    ground = check_ground(parsed, install=install_crds, image=image, show=lambda rows: None if as_json else print_rows(rows))
     rows = [
         {
             "cluster": f.cluster,
@@ -52,8 +60,13 @@ def check(fleet: FleetFile = DEFAULT_FLEET, as_json: AsJson = False) -> None:
         }
         for f in findings
     ]
-    _print(rows, [asdict(one) for one in findings] if as_json else None)
-    if not all(one.ok for one in findings):
+    print_rows(rows, [{**asdict(one), "services": ground.told(one.cluster)} for one in findings] if as_json else None)
+    if not as_json:
+        if ground.rows:
+            print_rows(ground.rows)
+        if str(ground):
+            typer.echo(str(ground))
+    if not (all(one.ok for one in findings) and ground.ok):
         raise typer.Exit(FAILED)
 
 
@@ -70,7 +83,7 @@ def plan(
     intent = load_application([application, *(also or [])], clusters, _images(image))
     found = plan_rollout(clusters, intent)
     told = {"hash": found.hash, "summary": found.summary(), "changes": found.rows(), "warnings": list(intent.warnings)}
-    _print(found.rows(), told if as_json else None)
+    print_rows(found.rows(), told if as_json else None)
     if not as_json:
         for warning in intent.warnings:
             typer.echo(f"warning: {warning}", err=True)
@@ -152,7 +165,7 @@ def revisions(
         }
         for one in sorted(known, key=lambda one: (-one.number, one.cluster))
     ]
-    _print(rows, rows if as_json else None)
+    print_rows(rows, rows if as_json else None)
     for error in errors:
         typer.echo(f"could not be asked: {error}", err=True)
     if errors:
@@ -162,7 +175,7 @@ def revisions(
 @app.command()
 def waiting(as_json: AsJson = False) -> None:
     """List the runs that wait for a person."""
-    from tasks import orchestrator
+    from tasks import prefect_api
 
     rows = [
         {
@@ -170,11 +183,11 @@ def waiting(as_json: AsJson = False) -> None:
             "name": run["name"],
             "gate": (run["state"]["state_details"].get("pause_key") or "").rpartition("-")[0],
             "since": run["state"]["timestamp"],
-            "link": orchestrator.ui_link(run["id"]),
+            "link": prefect_api.ui_link(run["id"]),
         }
-        for run in orchestrator.waiting()
+        for run in prefect_api.waiting()
     ]
-    _print(rows, rows if as_json else None)
+    print_rows(rows, rows if as_json else None)
 
 
 @app.command()
@@ -185,13 +198,16 @@ def approve(
     reject: Annotated[bool, typer.Option("--reject", help="Say no: what is done is rolled back.")] = False,
 ) -> None:
     """Answer the gate at which RUN waits."""
-    from tasks import orchestrator
+    from tasks import prefect_api
 
-    refusal = orchestrator.answer_gate(run, "reject" if reject else "approve", name, reason)
+    refusal = prefect_api.answer_gate(run, "reject" if reject else "approve", name, reason)
     if refusal:
         typer.echo(f"the answer was not taken: {refusal}", err=True)
         raise typer.Exit(BAD_INPUT)
-    typer.echo(f"{'rejected' if reject else 'approved'} by {name}; the run goes on: {orchestrator.ui_link(run)}")
+    typer.echo(f"{'rejected' if reject else 'approved'} by {name}; the run goes on: {prefect_api.ui_link(run)}")
+
+
+cli_services.register(app)
 
 
 @app.command()
@@ -205,12 +221,13 @@ def demo() -> None:
 @server.command("up")
 def server_up() -> None:
     """Start the Prefect server and its worker where they don't run, and register every deployment."""
-    from tasks import orchestrator
+    from tasks import orchestrator, prefect_api
 
     for name, done in orchestrator.start_all().items():
         typer.echo(f"prefect {name}: {done}")
     orchestrator.deploy_all()
-    typer.echo(f"prefect UI: {orchestrator.ui_link()}")
+    typer.echo(f"keeper of services: {prefect_api.ensure_running(KEEPER)}")
+    typer.echo(f"prefect UI: {prefect_api.ui_link()}")
 
 
 @server.command("down")
@@ -225,14 +242,14 @@ def server_down() -> None:
 @server.command("status")
 def server_status() -> None:
     """Say what runs and where; exit code 1 if something does not."""
-    from tasks import orchestrator
+    from tasks import orchestrator, prefect_api
 
     found = orchestrator.parts()
     for name, runs in found.items():
         typer.echo(f"prefect {name}: {'runs' if runs else 'does not run'}")
     if not all(found.values()):
         raise typer.Exit(FAILED)
-    typer.echo(f"prefect UI: {orchestrator.ui_link()}")
+    typer.echo(f"prefect UI: {prefect_api.ui_link()}")
 
 
 @app.command()
@@ -265,10 +282,10 @@ def _told(error: FlotillaError, code: int) -> int:
 
 def _run(deployment: str, parameters: dict[str, Any], follow: bool) -> None:
     from flows.following import follow_run
-    from tasks import orchestrator
+    from tasks import prefect_api
 
-    run = orchestrator.submit(deployment, parameters)
-    typer.echo(f"run {run['name']} {run['id']}: {orchestrator.ui_link(run['id'])}")
+    run = prefect_api.submit(deployment, parameters)
+    typer.echo(f"run {run['name']} {run['id']}: {prefect_api.ui_link(run['id'])}")
     if follow:
         raise typer.Exit(follow_run(run["id"], typer.echo))
 
@@ -283,16 +300,3 @@ def _images(given: list[str] | None) -> dict[str, str]:
             raise InvalidInput([Problem("command line", "--image", one, "COMPONENT=IMAGE")])
         images[name] = image
     return images
-
-
-def _print(rows: list[dict[str, str]], as_json: object = None) -> None:
-    if as_json is not None:
-        typer.echo(json.dumps(as_json, indent=2, default=str))
-        return
-    if not rows:
-        typer.echo("nothing")
-        return
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)

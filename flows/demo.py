@@ -14,7 +14,7 @@ from flotilla.errors import FlotillaError, Permanent
 from flotilla.fleet import Fleet
 from flows.check import read_fleet
 from flows.following import Answer, follow_run
-from tasks import orchestrator
+from tasks import prefect_api
 from tasks.clusters import connect, refused
 from tasks.fanout import side_by_side
 
@@ -55,11 +55,11 @@ def what_answers(fleet: Fleet, cluster: str) -> dict[str, Any]:
 
 def _act(title: str, parameters: dict[str, Any], expected: int, beforehand: Answer | None = None) -> dict[str, Any]:
     typer.secho(f"\n{title}", bold=True)
-    run = orchestrator.submit("rollout/rollout", {"application": APPLICATION, "fleet": FLEET, **parameters})
-    typer.echo(orchestrator.ui_link(run["id"]))
+    run = prefect_api.submit("rollout/rollout", {"application": APPLICATION, "fleet": FLEET, **parameters})
+    typer.echo(prefect_api.ui_link(run["id"]))
     code = follow_run(run["id"], typer.echo, beforehand)
     if code != expected:
-        raise Permanent(f"{title}: ended with {code}, not {expected}: {orchestrator.ui_link(run['id'])}")
+        raise Permanent(f"{title}: ended with {code}, not {expected}: {prefect_api.ui_link(run['id'])}")
     return {**run, "title": title}
 
 
@@ -81,13 +81,13 @@ def _check(answers: dict[str, Any]) -> None:
 
 
 def _farewell(runs: list[dict[str, Any]]) -> None:
-    typer.secho(f"\nPrefect UI: {orchestrator.ui_link()}", bold=True)
+    typer.secho(f"\nPrefect UI: {prefect_api.ui_link()}", bold=True)
     for run in runs:
-        typer.echo(f"  {run['title']}: {orchestrator.ui_link(run['id'])}")
-    deployment = orchestrator.call("GET", "/deployments/name/rollout/rollout").json()["id"]
+        typer.echo(f"  {run['title']}: {prefect_api.ui_link(run['id'])}")
+    deployment = prefect_api.call("GET", "/deployments/name/rollout/rollout").json()["id"]
     body = json.dumps({"parameters": {"application": APPLICATION, "images": {"podinfo": NEWER}}})
     typer.echo("\nThe same flow, from anywhere:")
     typer.echo(f'  eval "$(flotilla env)"; prefect deployment run rollout/rollout -p application={APPLICATION}')
-    url = f"{orchestrator.api_url()}/deployments/{deployment}/create_flow_run"
+    url = f"{prefect_api.api_url()}/deployments/{deployment}/create_flow_run"
     typer.echo(f"  curl -sX POST {url} -H 'Content-Type: application/json' -d '{body}'")
     typer.echo("\nEverything stays up until: make down")

@@ -15,6 +15,7 @@ from flotilla.errors import FlotillaError
 from flotilla.fleet import Drift, Fleet
 from flotilla.revisions import Revision, RevisionState, last_good
 from flows.check import read_fleet
+from flows.draining import release_leftovers
 from flows.journey import Journey, now, run_id, say, show, table, told, warn
 from flows.locks import is_over
 from flows.waves import Board, bring_to, prepare, steps_to
@@ -87,6 +88,7 @@ def _look(fleet: Fleet, newest: Revision, held: dict[str, tuple[Revision, ...]],
         if holder is not None and not holder.expired and not is_over(holder.identity):
             say("%s in %s is being rolled out by %s: left alone", newest.intent.name, cluster, holder.identity)
             continue
+        release_leftovers(connection, newest.intent.namespace)
         if _is_behind(cluster, known, newest):
             found.brought_along += _brought(journey, newest, cluster, "brought along to")
             continue

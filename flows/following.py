@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tasks import orchestrator
+from tasks import prefect_api
 
 EVERY = 0.5  # seconds between looks
 CODES = {"COMPLETED": 0, "FAILED": 1, "CRASHED": 1, "CANCELLED": 3}
@@ -26,7 +26,7 @@ def follow_run(run: str, say: Say, beforehand: Answer | None = None) -> int:
     told: set[str] = set()
     gate = ""
     while True:
-        state = orchestrator.run_of(run)
+        state = prefect_api.run_of(run)
         kind = state["state_type"]
         if kind in CODES:
             time.sleep(2 * EVERY)  # the last lines are on their way
@@ -44,7 +44,7 @@ def follow_run(run: str, say: Say, beforehand: Answer | None = None) -> int:
 
 def _tell_news(run: str, told: set[str], say: Say) -> None:
     """Tell the log lines that have not been told; lines of tasks may arrive late, so a few older ones are looked at again."""
-    for record in orchestrator.logs_of(run, max(0, len(told) - 50)):
+    for record in prefect_api.logs_of(run, max(0, len(told) - 50)):
         if record["id"] not in told:
             told.add(record["id"])
             say(f"  {record['timestamp'][11:19]} {record['message']}")
@@ -52,7 +52,7 @@ def _tell_news(run: str, told: set[str], say: Say) -> None:
 
 def _invite(state: dict[str, Any], say: Say) -> None:
     gate = state["state"]["state_details"]["pause_key"].rpartition("-")[0]
-    say(f"{state['name']} waits for a person at {gate}: {orchestrator.ui_link(state['id'])}")
+    say(f"{state['name']} waits for a person at {gate}: {prefect_api.ui_link(state['id'])}")
     say(f"or: flotilla approve {state['id']} --as NAME --reason WHY")
     if sys.stdin.isatty():
         say("or type here: approve NAME REASON | reject NAME REASON")
@@ -63,8 +63,8 @@ def _answered(run: str, say: Say, beforehand: Answer | None) -> bool:
     answer = beforehand or _typed(say)
     if answer is None:
         return False
-    refusal = orchestrator.answer_gate(run, *answer)
-    if refusal and orchestrator.run_of(run)["state_type"] == "PAUSED":
+    refusal = prefect_api.answer_gate(run, *answer)
+    if refusal and prefect_api.run_of(run)["state_type"] == "PAUSED":
         say(f"the answer was not taken: {refusal}")
     time.sleep(EVERY)
     return True

@@ -20,7 +20,7 @@ from flotilla.fleet import Fleet
 from flotilla.revisions import Approval
 from flows.journey import now, say, show
 from tasks.notify import tell_webhook
-from tasks.orchestrator import ui_link
+from tasks.prefect_api import ui_link
 
 BACKSTOP = 3600  # seconds after the deadline at which Prefect itself ends a run that nobody woke
 SILENCE = "silence/silence"

@@ -15,6 +15,7 @@ from flotilla.intent import Intent, Step
 from flotilla.objects import ObjectKey
 from flotilla.revisions import Revision, RevisionState
 from flotilla.rollout import Action, ClusterEnding, Ending
+from flows.draining import drained
 from flows.journey import Journey, is_transient, say, show, table
 from tasks.clusters import Connection
 from tasks.observe import HealthReport, stay_healthy, wait_until_healthy
@@ -29,7 +30,7 @@ def carry_out(journey: Journey, step: Step, revision: Revision) -> tuple[Cluster
     """Return how each cluster of a deploy step came out of it; all are tried, at most ``parallelism`` at once."""
     chosen = list(dict.fromkeys(delivery.cluster for delivery in step.deliveries))
     wave = Wave(journey, step, revision, Board(journey.intent.name, step.name, chosen))
-    at_once = max(1, step.parallelism)
+    at_once = max(1, step.parallelism) if step.wave.drain is None else 1  # each serves while another one is drained
     endings: list[ClusterEnding] = []
     for first in range(0, len(chosen), at_once):
         futures = {
@@ -92,9 +93,11 @@ def deliver(wave: Wave, cluster: str) -> ClusterEnding:
     if step.name in own.steps:
         return ClusterEnding(cluster, Ending.HEALTHY, "done before this run was interrupted")
     wave.board.note(cluster, "applies")
-    report = bring_to(scene, step, wave.board)
-    if not report.is_healthy:
-        return ClusterEnding(cluster, Ending.FAILED, report.summary())
+    with drained(wave, scene) as drain:
+        report = bring_to(scene, step, wave.board)
+        if not report.is_healthy:
+            return ClusterEnding(cluster, Ending.FAILED, report.summary())
+        drain.prove()
     save_revision(connection, replace(own, steps=tuple(dict.fromkeys((*own.steps, step.name)))))
     return ClusterEnding(cluster, Ending.HEALTHY, report.summary())
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from lab import dns
+from flotilla.services.corefile import ZONE
+from lab import dns, services
 from lab.api import Api
 from lab.binaries import Binaries
 from lab.commands import run, wait_until
@@ -23,8 +25,12 @@ _FAKE = "kwok.x-k8s.io/node"
 
 
 def ensure_dns(cluster: ClusterLayout, binaries: Binaries) -> None:
-    """Have CoreDNS deployed; one that is there stays as its users have configured it."""
+    """Have CoreDNS deployed; one that is there stays as its users have configured it, and serves clusterset.local too."""
     if Api(cluster).items(_DNS_DEPLOYMENT):
+        if services.bring_zone_along(cluster, datetime.now(UTC).isoformat()):
+            wait_until(
+                f"{cluster.name}: a CoreDNS with {ZONE}", lambda: dns_not_ready(cluster, zone=True), within=_DNS_PATIENCE
+            )
         return
     manifest = Template((_MANIFESTS / "coredns.yaml").read_text()).substitute(dns_address=cluster.dns_address)
     kubectl(cluster, binaries, "apply", "--server-side", "--force-conflicts", "--filename", "-", stdin=manifest)
@@ -35,8 +41,8 @@ def wait_dns(cluster: ClusterLayout) -> None:
     wait_until(f"{cluster.name}: a ready CoreDNS", lambda: dns_not_ready(cluster), within=_DNS_PATIENCE)
 
 
-def dns_not_ready(cluster: ClusterLayout) -> str:
-    """Say why CoreDNS does not serve, or nothing."""
+def dns_not_ready(cluster: ClusterLayout, *, zone: bool = False) -> str:
+    """Say why CoreDNS does not serve the cluster's names, or the `zone` clusterset.local; or nothing."""
     try:
         slices = Api(cluster).items(_DNS_SLICES)
     except OSError as error:
@@ -44,7 +50,8 @@ def dns_not_ready(cluster: ClusterLayout) -> str:
     endpoints = [endpoint for slice_ in slices for endpoint in slice_.get("endpoints") or []]
     ready = [endpoint["addresses"][0] for endpoint in endpoints if endpoint["conditions"].get("ready")]
     # Ready by the word of a kubelet that may be dead: asked itself.
-    return "" if any(dns.answers(address) for address in ready) else f"no CoreDNS answers at {ready or 'any address'}"
+    asked = (services.zone_name(), dns.TXT) if zone else ()
+    return "" if any(dns.answers(address, *asked) for address in ready) else f"no CoreDNS answers at {ready or 'any address'}"
 
 
 def simulated(cluster: ClusterLayout) -> list[str]:

@@ -1,4 +1,4 @@
-"""Looking at an API server with the administrator's certificate: the few reads that the lab needs, and nothing cached."""
+"""The API server with the administrator's certificate: the few reads and writes that the lab needs, and nothing cached."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import ssl
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from lab.errors import LabError
 from lab.layout import ClusterLayout
 
 _LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
@@ -25,13 +26,24 @@ class Api:
 
     def get(self, path: str) -> tuple[int, str]:
         """Get a path: status and body. Raises OSError where nobody answers within the timeout."""
+        return self.request("GET", path)
+
+    def send(self, method: str, path: str, body: object) -> None:
+        """Write an object; a PATCH is a merge patch. Raises LabError where the API server refuses it, OSError as `get`."""
+        status, text = self.request(method, path, body)
+        if status not in (http.client.OK, http.client.CREATED):
+            raise LabError(f"{method} {path} gave {status}: {text[:500]}")
+
+    def request(self, method: str, path: str, body: object = None) -> tuple[int, str]:
+        """Ask or write, a body as JSON: status and what came back. Raises OSError where nobody answers in time."""
+        headers = {"Content-Type": "application/merge-patch+json" if method == "PATCH" else "application/json"}
         connection = http.client.HTTPSConnection("127.0.0.1", self._port, timeout=self._timeout, context=self._context)
         try:
-            connection.request("GET", path)
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
         except http.client.HTTPException as error:
-            raise OSError(f"no HTTP answer to GET {path}: {error!r}") from error
+            raise OSError(f"no HTTP answer to {method} {path}: {error!r}") from error
         finally:
             connection.close()
 

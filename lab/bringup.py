@@ -18,6 +18,7 @@ from lab import (
     network,
     nodes,
     processes,
+    services,
     settings,
     slots,
     system,
@@ -63,13 +64,15 @@ def everything(layout: Layout, programs: Binaries, simulated_nodes: int, say: Sa
 def site(cluster: ClusterLayout, layout: Layout, programs: Binaries, say: Say, archives: Iterable[Path] = ()) -> None:
     """Have one site serving: control plane and container runtime side by side, then the node's agents, then DNS."""
     with ThreadPoolExecutor(2) as pool:
-        steps: list[Future[None]] = [pool.submit(controlplane.ensure, cluster, programs)]
+        steps: list[Future[None]] = [pool.submit(_control_plane, cluster, programs)]
         if cluster.real_node:
             steps.append(pool.submit(nodes.ensure_runtime, cluster, layout, list(archives)))
     _raise_errors(steps)
     say(f"{cluster.name}: control plane ready")
     if cluster.real_node:
         _node(cluster, programs, say)
+    else:
+        services.wait_definitions(cluster)
 
 
 def connect(cluster: ClusterLayout) -> None:
@@ -80,10 +83,17 @@ def connect(cluster: ClusterLayout) -> None:
         processes.unpause(cluster, "kube-apiserver")
 
 
+def _control_plane(cluster: ClusterLayout, programs: Binaries) -> None:
+    controlplane.ensure(cluster, programs)
+    services.install_definitions(cluster)
+
+
 def _node(cluster: ClusterLayout, programs: Binaries, say: Say) -> None:
     started = nodes.ensure_agents(cluster, programs)
+    services.wait_definitions(cluster)
     addons.ensure_dns(cluster, programs)
     nodes.wait_ready(cluster, started)
+    services.declare_pod_range(cluster)
     say(f"{cluster.name}: node Ready")
     addons.wait_dns(cluster)
     say(f"{cluster.name}: DNS answers")

@@ -8,27 +8,28 @@ import struct
 
 _ASKED = "kubernetes.default.svc.cluster.local"
 _RECURSION_DESIRED = 0x0100
-_A, _IN = 1, 1
+A, TXT = 1, 16
+_IN = 1
 
 
-def answers(server: str, *, timeout: float = 1) -> bool:
-    """Tell whether a server has an address for the API server's Service, which every cluster has."""
+def answers(server: str, name: str = _ASKED, kind: int = A, *, timeout: float = 1) -> bool:
+    """Tell whether a server has a record of a name: without one, of the API server's Service, which every cluster has."""
     number = secrets.randbelow(1 << 16)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(timeout)
         try:
-            client.sendto(question(number, _ASKED), (server, 53))
+            client.sendto(question(number, name, kind), (server, 53))
             reply = client.recv(4096)
         except OSError:
             return False
     return is_answer(reply, number)
 
 
-def question(number: int, name: str) -> bytes:
-    """Ask for the IPv4 addresses of a name."""
+def question(number: int, name: str, kind: int = A) -> bytes:
+    """Ask for the records of a name, its IPv4 addresses if no other kind is given."""
     header = struct.pack(">6H", number, _RECURSION_DESIRED, 1, 0, 0, 0)
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
-    return header + labels + b"\0" + struct.pack(">2H", _A, _IN)
+    return header + labels + b"\0" + struct.pack(">2H", kind, _IN)
 
 
 def is_answer(reply: bytes, number: int) -> bool:

@@ -27,6 +27,7 @@ _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _PT_INTERP = 3  # the program header that names a dynamic loader, elf(5)
+PATH = "PATH=/:/bin"  # what an exec without a full path finds
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def archives(binaries: Binaries, folder: Path) -> list[Path]:
 def archive(image: Image, folder: Path) -> Path:
     """Have an image as an archive, named after its name and the programs in it."""
     sources = " ".join(f"{path}={source.resolve()}:{source.stat().st_mtime_ns}" for path, source in image.files.items())
-    digest = hashlib.sha256(f"{image} {sources}".encode()).hexdigest()[:12]
+    digest = hashlib.sha256(f"{image} {PATH} {sources}".encode()).hexdigest()[:12]
     file = folder / f"{image.name.replace('/', '_').replace(':', '_')}-{digest}.tar"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,7 +77,7 @@ def write(image: Image, file: Path) -> None:
         {
             "architecture": architecture,
             "os": "linux",
-            "config": {"Entrypoint": list(image.entrypoint), "WorkingDir": "/", "Env": ["PATH=/"]},
+            "config": {"Entrypoint": list(image.entrypoint), "WorkingDir": "/", "Env": [PATH]},
             "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
         }
     )

@@ -16,6 +16,8 @@ from lab.commands import run, succeeds
 from lab.errors import CommandFailed
 from lab.layout import ClusterLayout, Layout
 
+UNANSWERED = 2  # seconds; a packet and its answer take less, wherever both are in one country
+
 
 def create(layout: Layout) -> None:
     """Make what is missing of bridge, namespaces, cables, routes and rules; leave alone what is there."""
@@ -116,6 +118,9 @@ def _configure_namespace(layout: Layout, cluster: ClusterLayout) -> None:
             run(*inside, "route", "replace", str(other.pod_range), "via", other.node_address, "dev", "eth0")
     enter = ("nsenter", f"--net={cluster.namespace_path}", "--")
     run(*enter, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.bridge.bridge-nf-call-iptables=1")
+    # A connection that was begun to a lost endpoint stays bound to it, and so does a later one from the same port, for as long
+    # as the kernel remembers it: 120 s by default, in which some connections fail though no endpoint is lost any more.
+    run(*enter, "sysctl", "-qw", f"net.netfilter.nf_conntrack_tcp_timeout_syn_sent={UNANSWERED}")
 
 
 def _create_routes(layout: Layout) -> None:

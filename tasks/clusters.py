@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
-import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -20,31 +18,16 @@ from kubernetes.config import kube_config
 
 from flotilla.errors import InvalidInput, Permanent, Problem, Transient, phrase
 from flotilla.fleet import Cluster, Kubeconfig, SecretRef
+from tasks.answers import Answer, is_retriable, refused, short, unreachable
+from tasks.streams import Stream
+
+__all__ = ["Answer", "Connection", "connect", "forget_connections", "is_retriable", "refused", "unreachable"]
 
 CONNECT_TIMEOUT = 5.0  # seconds; an API server that does not take a connection by then is away
 Found = TypeVar("Found")
 READ_TIMEOUT = 30.0  # seconds; an admission webhook may take up to 30
-_WRAPPED = re.compile(r"""\(<.*?>, ['"](?P<text>.*)['"]\)""")
-"""How urllib3 prints its errors: the pool as an object, then the text."""
 
 POOL = 24  # connections kept per cluster: the workers of a fan-out and a few watches; fewer reconnect, at twice the CPU
-RETRIABLE = {408, 429, 500, 502, 503, 504}  # statuses that may pass by themselves
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What an API server answered: status, body as JSON (or {} where there is none) and headers."""
-
-    status: int
-    body: Any
-    headers: Mapping[str, str]
-
-    @property
-    def message(self) -> str:
-        """The server's own sentence about a failure."""
-        if isinstance(self.body, dict):
-            return str(self.body.get("message") or self.body.get("reason") or f"HTTP {self.status}")
-        return f"HTTP {self.status}: {str(self.body)[:200]}"
 
 
 class Connection:
@@ -85,56 +68,57 @@ class Connection:
         Raises Transient where no answer came (refused, cut, timed out after ``timeout`` seconds) and Permanent where
         none can come (TLS trust, unknown credentials plugin).
         """
-        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": "flotilla"}
+        headers = {"Accept": accept, "Content-Type": content_type}
+        response = self._sent(method, path, headers, query=query, body=body, timeout=timeout)
+        return Answer(response.status, _decoded(response.data), response.headers)
+
+    def stream(self, path: str, *, query: Mapping[str, str], timeout: float) -> Stream | Answer:
+        """Return the lines that a GET is answered with, as they come; an Answer where its status is not 200.
+
+        ``timeout`` is the longest silence, in seconds. Raises what ``request`` raises.
+        """
+        headers = {"Accept": "application/json"}
+        response = self._sent("GET", path, headers, query=query, body=None, timeout=timeout, whole=False)
+        if response.status == 200:
+            return Stream(response, self._unreachable)
+        try:
+            return Answer(response.status, _decoded(response.data), response.headers)
+        except urllib3.exceptions.HTTPError as error:
+            raise self._unreachable(error) from None
+        finally:
+            response.close()
+
+    def _sent(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        *,
+        query: Mapping[str, str] | None,
+        body: object,
+        timeout: float,
+        whole: bool = True,
+    ) -> urllib3.BaseHTTPResponse:
+        told = {**headers, "User-Agent": "flotilla"}
         fields = list((query or {}).items())
-        self.api.update_params_for_auth(headers, fields, ["BearerToken"])
+        self.api.update_params_for_auth(told, fields, ["BearerToken"])
         url = self.api.configuration.host + path + (f"?{urlencode(fields)}" if fields else "")
         try:
-            response = self.api.rest_client.pool_manager.request(
+            response: urllib3.BaseHTTPResponse = self.api.rest_client.pool_manager.request(
                 method,
                 url,
                 body=None if body is None else json.dumps(body).encode(),
-                headers=headers,
+                headers=told,
                 timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT, timeout), read=timeout),
                 retries=False,
+                preload_content=whole,
             )
         except urllib3.exceptions.HTTPError as error:
-            raise unreachable(self.name, self.api.configuration.host, error) from None
-        return Answer(response.status, _decoded(response.data), response.headers)
+            raise self._unreachable(error) from None
+        return response
 
-
-def refused(cluster: str, what: str, answer: Answer) -> Transient | Permanent:
-    """Return the error for an answer that is not a success: by its kind, as an operator's sentence.
-
-    ``what`` finishes "could not": "apply Deployment examples/podinfo".
-    """
-    hint = {
-        401: "; the credentials are not valid (any more): renew them in the kubeconfig",
-        403: "; give the account this right, see `flotilla check`" if " cannot " in answer.message else "",
-    }.get(answer.status, "")  # admission refuses with 403 too, and no right would help there
-    text = f"{cluster}: could not {what}: {answer.message} (HTTP {answer.status}){hint}"
-    return Transient(text) if is_retriable(answer) else Permanent(text)
-
-
-def is_retriable(answer: Answer) -> bool:
-    """Tell whether an answer may be another one in a while.
-
-    An unknown field or a value of a wrong type under server-side apply is answered with 500, "failed to create typed patch
-    object": that one stays.
-    """
-    return answer.status in RETRIABLE and "failed to create typed patch object" not in answer.message
-
-
-def unreachable(cluster: str, host: str, error: Exception) -> Transient | Permanent:
-    """Return the error for a request that got no answer at all."""
-    cause = getattr(error, "reason", None) or error
-    if isinstance(cause, urllib3.exceptions.SSLError) or "CERTIFICATE" in str(cause).upper():
-        return Permanent(
-            f"{cluster}: TLS with {host} failed: {cause}; check certificate-authority and expiry in the kubeconfig"
-        )
-    if isinstance(cause, urllib3.exceptions.LocationValueError):
-        return Permanent(f"{cluster}: {host} is no address of an API server: {cause}")
-    return Transient(f"{cluster}: {host} does not answer: {_short(cause)}")
+    def _unreachable(self, error: Exception) -> Transient | Permanent:
+        return unreachable(self.name, self.api.configuration.host, error)
 
 
 _connections: dict[tuple[object, ...], Connection] = {}
@@ -206,7 +190,7 @@ def _kubeconfig(cluster: Cluster) -> tuple[str, dict[str, Any]]:
     try:
         return paths, _plain(kube_config.KubeConfigMerger(paths).config)
     except (config.ConfigException, yaml.YAMLError) as error:
-        raise InvalidInput([Problem(paths, "", phrase(_short(error)), "a kubeconfig")]) from None
+        raise InvalidInput([Problem(paths, "", phrase(short(error)), "a kubeconfig")]) from None
 
 
 def _paths(access: Kubeconfig) -> str:
@@ -268,11 +252,3 @@ def _decoded(data: bytes) -> Any:
         return json.loads(data)
     except ValueError:
         return data.decode(errors="replace")
-
-
-def _short(error: object) -> str:
-    """Return an error's text without object addresses and the library's own wrapping."""
-    text = str(error).rpartition(">: ")[2] or str(error)
-    if wrapped := _WRAPPED.fullmatch(text):
-        text = wrapped["text"]
-    return text if len(text) <= 200 else text[:197] + "..."

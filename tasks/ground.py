@@ -28,7 +28,8 @@ def look_at_ground(cluster: Cluster) -> ClusterGround | Unknown:
 
 def may(connection: Connection, right: Right) -> bool:
     """Tell whether the account has a right in every namespace (authorization.k8s.io/v1 SelfSubjectAccessReview)."""
-    attributes = {"verb": right.verb, "resource": right.resource, "group": right.group}
+    resource, _, subresource = right.resource.partition("/")
+    attributes = {"verb": right.verb, "resource": resource, "subresource": subresource, "group": right.group}
     body = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",

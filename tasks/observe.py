@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from flotilla.errors import Transient
-from flotilla.health import CURRENT, Health, State, health_of, newest_pods, restarted_pod
+from flotilla.health import CURRENT, Health, State, health_of, newest_pods, restarted_pod, unspoken_export
 from flotilla.objects import Manifest, ObjectKey
 from tasks.clusters import Connection
 from tasks.objects import Kind, kind_of, kind_of_group, listed
@@ -60,6 +60,7 @@ def look_at_health(connection: Connection, keys: Iterable[ObjectKey]) -> HealthR
     slow = [key for key in wanted if key.kind not in AT_ONCE]
     live = _live(connection, slow)
     health = {key: CURRENT if key.kind in AT_ONCE else health_of(live.get(key)) for key in wanted}
+    health |= {key: Health(State.IN_PROGRESS, told) for key, told in _unspoken(live).items()}
     with_pods = [key for key in slow if key.kind in WITH_PODS and key in live]
     late = [key for key in with_pods if health[key].state is State.IN_PROGRESS]
     return HealthReport(connection.name, health | _with_pods(connection, {key: live[key] for key in late or with_pods}))
@@ -117,6 +118,11 @@ def _live(connection: Connection, keys: Sequence[ObjectKey]) -> dict[ObjectKey, 
 
     with ThreadPoolExecutor(4) as pool:
         return {key: item for items in pool.map(found, places) for key, item in items}
+
+
+def _unspoken(live: Mapping[ObjectKey, Manifest]) -> dict[ObjectKey, str]:
+    now = datetime.datetime.now(datetime.UTC)
+    return {key: told for key, found in live.items() if (told := unspoken_export(found, now))}
 
 
 def _with_pods(connection: Connection, workloads: Mapping[ObjectKey, Manifest]) -> dict[ObjectKey, Health]:

@@ -8,15 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
-import secrets
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ import httpx
 import psutil
 
 from flotilla.errors import Permanent, Transient
+from tasks.prefect_api import api_url, call, credentials, home, recorded
 
 POOL = "flotilla"
 POLL = "1"  # seconds between the worker's questions for work: half as often costs nothing less that can be measured
@@ -32,8 +30,6 @@ AT_ONCE = 20
 the process that suspended it has ended (PrefectHQ/prefect#16806, still so in 3.8)."""
 
 FREED_WITHIN = 5.0  # seconds; a server that was killed keeps its port for a moment
-ATTEMPTS = 5
-BUSY_WITHIN = 60.0  # seconds that a server may say that it is busy
 START_WITHIN = 90.0  # seconds; the first start writes the database's tables
 PARTS = ("server", "worker")
 RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"  # in the environment of a run's process
@@ -70,33 +66,10 @@ class Part:
             return None
 
 
-def home() -> Path:
-    """Return the folder of the local Prefect: FLOTILLA_HOME, else `.flotilla` where we are."""
-    return Path(os.environ.get("FLOTILLA_HOME") or ".flotilla").absolute()
-
-
-def api_url() -> str:
-    """Return where Prefect's API is: PREFECT_API_URL, else the local server's; raises Permanent where there is none."""
-    if given := os.environ.get("PREFECT_API_URL"):
-        return given.rstrip("/")
-    recorded = _recorded().get("api")
-    if not recorded:
-        raise Permanent(
-            "no Prefect server is known here: start one with `make up` or `flotilla server up`, or set PREFECT_API_URL"
-        )
-    return str(recorded)
-
-
-def ui_link(run: str = "") -> str:
-    """Return the address of the UI, or of one run in it."""
-    base = api_url().removesuffix("/api")
-    return f"{base}/runs/flow-run/{run}" if run else base
-
-
 def environment() -> dict[str, str]:
     """Return the variables with which Prefect's own commands act on the local server."""
     told = {"PREFECT_API_URL": api_url(), "PREFECT_HOME": str(home() / "prefect"), **QUIET}
-    if auth := _auth():
+    if auth := credentials():
         told["PREFECT_API_AUTH_STRING"] = auth
     return told
 
@@ -142,91 +115,8 @@ def parts() -> dict[str, bool]:
     return {name: (part := _part(name)) is not None and part.process() is not None for name in PARTS}
 
 
-def call(method: str, path: str, body: object = None) -> httpx.Response:
-    """Return Prefect's answer; raises Transient where the server does not answer, or cannot, for a while.
-
-    It answers 503 where SQLite has another writer, and has then done nothing: under load that may be so several times.
-    """
-    began = time.monotonic()
-    for attempt in count(1):
-        answer, told = _asked(method, path, body)
-        if answer is not None and answer.status_code < 500:
-            return answer
-        busy = answer is not None and answer.status_code == 503 and time.monotonic() - began < BUSY_WITHIN
-        if attempt >= ATTEMPTS and not busy:
-            break
-        time.sleep(min(3.0, 0.2 * 2**attempt) * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
-    raise Transient(f"Prefect at {api_url()} does not answer: {told}; is it up? `flotilla server status`")
-
-
-def _asked(method: str, path: str, body: object) -> tuple[httpx.Response | None, str]:
-    """Return Prefect's answer, None where there was none, and what is to be told of a failure."""
-    auth = httpx.BasicAuth(*_auth().split(":", 1)) if _auth() else None
-    try:
-        answer = httpx.request(method, api_url() + path, json=body, auth=auth, timeout=20)
-    except httpx.HTTPError as error:
-        return None, str(error) or type(error).__name__
-    if answer.status_code == 401:
-        raise Permanent(f"Prefect at {api_url()} wants a name and password: set PREFECT_API_AUTH_STRING")
-    return answer, f"HTTP {answer.status_code}"
-
-
-def submit(deployment: str, parameters: Mapping[str, Any], *, key: str = "") -> dict[str, Any]:
-    """Start a run of a deployment ("rollout/rollout") and return it; a repeated ``key`` returns the run it started before."""
-    found = call("GET", f"/deployments/name/{deployment}")
-    if found.status_code == 404:
-        raise Permanent(f"Prefect at {api_url()} has no deployment {deployment}: `flotilla server up` registers it")
-    state = {"type": "SCHEDULED"}
-    body = {"parameters": dict(parameters), "state": state, "idempotency_key": key or secrets.token_hex(16)}
-    answer = call("POST", f"/deployments/{found.json()['id']}/create_flow_run", body)
-    if answer.status_code not in (200, 201):
-        raise Permanent(f"{deployment} was not started: {answer.text[:500]}")
-    run: dict[str, Any] = answer.json()
-    return run
-
-
-def run_of(run: str) -> dict[str, Any]:
-    """Return a run; raises Permanent where there is none of that id."""
-    answer = call("GET", f"/flow_runs/{run}")
-    if answer.status_code != 200:
-        raise Permanent(f"Prefect at {api_url()} has no run {run}")
-    found: dict[str, Any] = answer.json()
-    return found
-
-
-def logs_of(run: str, offset: int) -> list[dict[str, Any]]:
-    """Return a run's log records in their order, from an offset on."""
-    body = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC", "offset": offset, "limit": 200}
-    answer = call("POST", "/logs/filter", body)
-    found: list[dict[str, Any]] = answer.json() if answer.status_code == 200 else []
-    return found
-
-
-def waiting() -> list[dict[str, Any]]:
-    """Return the runs that wait for a person, oldest first."""
-    body = {"flow_runs": {"state": {"type": {"any_": ["PAUSED"]}}}, "sort": "START_TIME_ASC", "limit": 200}
-    found: list[dict[str, Any]] = call("POST", "/flow_runs/filter", body).json()
-    return found
-
-
-def answer_gate(run: str, decision: str, name: str, reason: str) -> str:
-    """Answer a gate; return "" where the answer was taken, else Prefect's reason (which it tells with HTTP 200)."""
-    body = {"run_input": {"decision": decision, "name": name, "reason": reason}}
-    answer = call("POST", f"/flow_runs/{run}/resume", body)
-    if answer.status_code >= 400:
-        return answer.text[:500]
-    told = answer.json()
-    if told.get("status") == "ACCEPT":
-        return ""
-    return str((told.get("details") or {}).get("reason") or told)
-
-
 def _prefect() -> list[str]:
     return [sys.executable, "-m", "prefect"]
-
-
-def _auth() -> str:
-    return os.environ.get("PREFECT_API_AUTH_STRING") or os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or ""
 
 
 def _variables() -> dict[str, str]:
@@ -237,23 +127,15 @@ def _variables() -> dict[str, str]:
     return {**ours, **environment(), **SERVING, "PREFECT_WORKER_QUERY_SECONDS": POLL, "PWD": str(Path.cwd())}
 
 
-def _recorded() -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads((home() / "state.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return found
-
-
 def _record(**changes: Any) -> None:
     file = home() / "state.json"
     draft = file.with_suffix(".new")
-    draft.write_text(json.dumps({**_recorded(), **changes}, indent=1))
+    draft.write_text(json.dumps({**recorded(), **changes}, indent=1))
     draft.replace(file)
 
 
 def _part(name: str) -> Part | None:
-    found = _recorded().get(name)
+    found = recorded().get(name)
     return Part(**found) if found else None
 
 
@@ -261,7 +143,7 @@ def _ensure_server() -> str:
     part = _part("server")
     if part is not None and _serves(part):
         return "runs"
-    before = _recorded().get("port")
+    before = recorded().get("port")
     port = _free_port(before)
     if before not in (None, port):
         _stop("worker")  # it would go on to ask at the port of before

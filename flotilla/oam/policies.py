@@ -186,9 +186,13 @@ class Origin:
     name: str
 
 
+_FILLED_IN = {"ServiceImport": ("spec",)}
+"""What a controller writes by the API's rules, whoever declared it: a ServiceImport's spec follows the exports (KEP-1645)."""
+
+
 def handling_of(origin: Origin, policies: Sequence[tuple[str, Any]]) -> Handling:
     """Return how an object is treated under (type, model) policies."""
-    handling = Handling()
+    handling = Handling(apply_once=_FILLED_IN.get(origin.kind, ()))
     for kind, policy in policies:
         handling = _with(handling, kind, policy, origin)
     return handling

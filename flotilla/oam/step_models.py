@@ -12,6 +12,13 @@ from flotilla.oam.durations import Duration
 from flotilla.oam.places import Part
 
 
+class Drained(Part):
+    """Ours: exported services of a cluster take no traffic from others while it is changed."""
+
+    idle: Duration = Field(default=5.0, ge=0)
+    within: Duration = Field(default=60.0, gt=0)
+
+
 class Wave(Part):
     """Ours: how a deploy step is watched. Durations as Go writes them; ``maxFailures`` counts clusters."""
 
@@ -19,6 +26,7 @@ class Wave(Part):
     soak: Duration = 0.0
     max_failures: StrictInt = Field(default=0, ge=0)
     on_unreachable: OnUnreachable = OnUnreachable.GO_ON
+    drain: Drained | None = None
 
 
 class Deploy(Part):

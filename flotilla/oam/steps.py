@@ -9,7 +9,7 @@ from typing import Any
 
 from flotilla.errors import InvalidInput, phrase
 from flotilla.fleet import Fleet
-from flotilla.intent import Delivery, RenderedObject, Step, StepKind, WavePolicy
+from flotilla.intent import Delivery, Drain, RenderedObject, Step, StepKind, WavePolicy
 from flotilla.oam import placement as placing
 from flotilla.oam import rendering, signals
 from flotilla.oam.overlay import Component, Layer, overridden, replicated
@@ -98,6 +98,7 @@ class Builder:
             soak=given.flotilla.soak,
             max_failures=given.flotilla.max_failures,
             on_unreachable=given.flotilla.on_unreachable,
+            drain=Drain(drain.idle, drain.within) if (drain := given.flotilla.drain) else None,
         )
         message = "" if given.auto else f'Waiting approval to the deploy step "{step.name}"'
         deliveries = self._deliveries(components, targets, place)

@@ -10,6 +10,8 @@ import yaml
 
 from flotilla.errors import InvalidInput, Problem
 from flotilla.fleet import Role, parse_fleet
+from flotilla.services.facts import ImportModel
+from flotilla.services.policy import Damping, Policy
 
 GOOD = (Path(__file__).parents[2] / "deployments" / "fleet.yaml").read_text()
 
@@ -92,3 +94,41 @@ def test_file_and_secret_exclude_each_other():
     both = {"kubeconfig": {"file": "a", "secret": {"namespace": "n", "name": "s"}}}
 
     assert ["clusters[2].kubeconfig"] == [problem.field for problem in problems(changed(remote=both))]
+
+
+def with_services(services: str) -> str:
+    return f"clusters:\n  - {{name: c1, role: production, site: {{name: s1, city: h}}}}\nservices: {services}\n"
+
+
+def test_services_are_wired_by_the_standard_unless_the_file_says_otherwise():
+    fleet = parse_fleet(with_services("{}"), "fleet.yaml")
+
+    assert Policy() == fleet.services.policy()
+    assert fleet.services.probes.image.startswith("registry.k8s.io/")
+
+
+def test_what_the_file_says_of_services_becomes_the_policy():
+    text = "{imports: declared, refusedNamespaces: [ops], withdrawalCap: 3, damping: {withdrawAfter: 60, failures: 4}}"
+
+    policy = parse_fleet(with_services(text), "fleet.yaml").services.policy()
+
+    damping = Damping(withdraw_after=60, failures=4)
+    assert Policy(ImportModel.DECLARED, frozenset({"ops"}), 3, damping=damping) == policy
+
+
+@pytest.mark.parametrize(
+    ("services", "problem"),
+    [
+        ("{import: automatic}", "services.import"),
+        ("{imports: everywhere}", "services.imports"),
+        ("{withdrawalCap: -1}", "services.withdrawalCap"),
+        ("{refusedNamespaces: [Kube_System]}", "services.refusedNamespaces"),
+        ("{probes: {perSecond: 0}}", "services.probes.perSecond"),
+        ("{damping: {failures: 0}}", "services.damping.failures"),
+        ("{damping: {patience: 1}}", "services.damping.patience"),
+        ("{readyNeedsAnswer: true, probes: {enabled: false}}", "readyNeedsAnswer"),
+    ],
+)
+def test_what_is_wrong_with_the_services_is_named(services, problem):
+    with pytest.raises(InvalidInput, match=problem):
+        parse_fleet(with_services(services), "fleet.yaml")

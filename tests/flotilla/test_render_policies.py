@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from flotilla.intent import Handling, Mode, OnUnreachable, Recycle, StepKind, Wa
 from flotilla.oam.durations import seconds
 from flotilla.oam.merge import merge_patched, merged
 from flotilla.oam.placement import divided
+from flotilla.oam.policies import Origin, handling_of
 from tests.flotilla.applications import (
     application,
     component,
@@ -171,6 +173,13 @@ def test_extensions_of_a_deploy_step() -> None:
     first = intent.steps[0]
     assert first.wave == WavePolicy(90.0, 10.0, 1, OnUnreachable.STOP)
     assert (first.gate, first.parallelism) == (True, 2)
+
+
+def test_what_the_rules_of_the_api_fill_in_is_no_drift_and_no_conflict():
+    origin = Origin("imports", "k8s-objects", "COMPONENT", "", "ServiceImport", "web")
+
+    assert Handling(apply_once=("spec",)) == handling_of(origin, [])
+    assert Handling() == handling_of(replace(origin, kind="ServiceExport"), [])
 
 
 RULES: list[tuple[dict[str, Any], list[Handling]]] = [

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tasks import orchestrator
+from tasks import orchestrator, prefect_api
 from tests.conftest import ROOT, FleetLab
 from tests.flows.stories import CLUSTERS, NAMESPACE, Story
 
@@ -75,8 +75,10 @@ def story(prefect: None, fleet_lab: FleetLab, tmp_path: Path) -> Iterator[Story]
 
 
 def _hold_schedules() -> None:
-    """Have drift looked for when a test says so, and not in between."""
-    drift = orchestrator.call("GET", "/deployments/name/drift/drift").json()
-    for schedule in drift["schedules"]:
-        answer = orchestrator.call("PATCH", f"/deployments/{drift['id']}/schedules/{schedule['id']}", {"active": False})
-        assert answer.is_success, answer.text
+    """Have nothing run on its own, but when a test says so."""
+    for name in ("drift/drift", "services/keep-wired", "services/audit"):
+        found = prefect_api.call("GET", f"/deployments/name/{name}").json()
+        for schedule in found["schedules"]:
+            path = f"/deployments/{found['id']}/schedules/{schedule['id']}"
+            answer = prefect_api.call("PATCH", path, {"active": False})
+            assert answer.is_success, answer.text

@@ -14,7 +14,7 @@ import yaml
 
 from flotilla.objects import Manifest
 from flotilla.revisions import Revision
-from tasks import orchestrator
+from tasks import prefect_api
 from tasks.clusters import Connection, connect
 from tasks.objects import Kind, read
 from tasks.planning import known_revisions
@@ -73,7 +73,7 @@ class Story:
     def start(self, fleet: str = "", **parameters: Any) -> str:
         """Start a rollout and return its run's id."""
         given = {"application": str(self.folder / "application.yaml"), "fleet": fleet or self.lab.fleet_file, **parameters}
-        return str(orchestrator.submit("rollout/rollout", given)["id"])
+        return str(prefect_api.submit("rollout/rollout", given)["id"])
 
     def connection(self, cluster: str) -> Connection:
         return connect(self.lab.fleet.cluster(cluster))
@@ -100,21 +100,21 @@ def until(there: Callable[[], Any], what: str, seconds: float = 120) -> Any:
     return found
 
 
-def ended(run: str) -> dict[str, Any]:
+def ended(run: str, seconds: float = 180) -> dict[str, Any]:
     """Return a run once it has ended."""
 
     def final() -> dict[str, Any] | None:
-        found = orchestrator.run_of(run)
+        found = prefect_api.run_of(run)
         return found if found["state_type"] in FINAL else None
 
-    return until(final, f"the end of {run}", 180)
+    return until(final, f"the end of {run}", seconds)
 
 
 def asks(run: str) -> str:
     """Return the key of the gate at which a run waits, once it does."""
 
     def key() -> str:
-        found = orchestrator.run_of(run)
+        found = prefect_api.run_of(run)
         assert found["state_type"] not in FINAL, found["state"]
         return (found["state"]["state_details"].get("pause_key") or "") if found["state_type"] == "PAUSED" else ""
 

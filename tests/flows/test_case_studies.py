@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import orchestrator
+from tasks import prefect_api
 from tasks.clusters import connect
 from tasks.objects import read
 from tests.conftest import FleetLab
@@ -56,15 +56,15 @@ def test_the_page_runs_as_it_is_printed(page):
 
 def start(path: Path, fleet: str) -> str:
     also = [str(BY_REFERENCE)] if "ref: make-release" in path.read_text() else []
-    return str(orchestrator.submit("rollout/rollout", {"application": str(path), "also": also, "fleet": fleet})["id"])
+    return str(prefect_api.submit("rollout/rollout", {"application": str(path), "also": also, "fleet": fleet})["id"])
 
 
 def ended_all(runs: dict[str, str]) -> dict[str, str]:
     """Return how all runs ended, once they have; gates are answered on the way."""
-    found = {name: orchestrator.run_of(run) for name, run in runs.items()}
+    found = {name: prefect_api.run_of(run) for name, run in runs.items()}
     for run in found.values():
         if run["state_type"] == "PAUSED":
-            orchestrator.answer_gate(run["id"], "approve", "alice", "as on the page")
+            prefect_api.answer_gate(run["id"], "approve", "alice", "as on the page")
     done = all(run["state_type"] in FINAL for run in found.values())
     return {name: run["state"]["name"] for name, run in found.items()} if done else {}
 

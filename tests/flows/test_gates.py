@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from flotilla.revisions import RevisionState
-from tasks import orchestrator
+from tasks import orchestrator, prefect_api
 from tests.flows.stories import CLUSTERS, DEPLOYMENT, NEW, OLD, asks, ended, flotilla, until
 
 pytestmark = [pytest.mark.lab, pytest.mark.prefect]
@@ -22,9 +22,9 @@ def test_a_gate_waits_for_a_person_and_who_agreed_stands_in_every_cluster(story)
     key = asks(run)
 
     before = story.deployment("production")
-    too_short = orchestrator.answer_gate(run, "approve", "alice", "ok")
-    still = orchestrator.run_of(run)["state_type"]
-    taken = orchestrator.answer_gate(run, "approve", "alice", "the first wave is fine")
+    too_short = prefect_api.answer_gate(run, "approve", "alice", "ok")
+    still = prefect_api.run_of(run)["state_type"]
+    taken = prefect_api.answer_gate(run, "approve", "alice", "the first wave is fine")
     end = ended(run)
 
     assert None is before
@@ -51,10 +51,10 @@ def test_what_was_approved_is_asked_again_if_the_plan_has_changed_meanwhile(stor
     )
     story.connection("remote").request("DELETE", f"/api/v1/namespaces/{story.name}/services/web")
 
-    orchestrator.answer_gate(run, "approve", "alice", "as it was shown")
-    until(lambda: orchestrator.run_of(run)["state_type"] != "PAUSED", "the run to go on")
+    prefect_api.answer_gate(run, "approve", "alice", "as it was shown")
+    until(lambda: prefect_api.run_of(run)["state_type"] != "PAUSED", "the run to go on")
     second = asks(run)
-    orchestrator.answer_gate(run, "reject", "bob", "somebody works there")
+    prefect_api.answer_gate(run, "reject", "bob", "somebody works there")
     end = ended(run)
 
     assert first != second
@@ -67,9 +67,9 @@ def test_a_second_rollout_of_an_application_waits_in_line(story):
     first = story.start()
     asks(first)
     second = story.start(approve="auto")
-    until(lambda: any("waits in line" in one["message"] for one in orchestrator.logs_of(second, 0)), "the second to wait")
+    until(lambda: any("waits in line" in one["message"] for one in prefect_api.logs_of(second, 0)), "the second to wait")
 
-    orchestrator.answer_gate(first, "approve", "alice", "go on then")
+    prefect_api.answer_gate(first, "approve", "alice", "go on then")
     ends = (ended(first)["state"]["name"], ended(second)["state"]["name"])
 
     assert ("Completed", "Completed") == ends
@@ -104,10 +104,10 @@ def test_a_gate_outlives_the_server(story):
     run = story.start()
     asks(run)
 
-    os.kill(orchestrator._recorded()["server"]["pid"], signal.SIGKILL)
+    os.kill(prefect_api.recorded()["server"]["pid"], signal.SIGKILL)
     done = orchestrator.start_all()
     assert "started again" == done["server"]
-    orchestrator.answer_gate(run, "approve", "alice", "the server is back")
+    prefect_api.answer_gate(run, "approve", "alice", "the server is back")
     end = ended(run)
 
     assert "Completed" == end["state"]["name"]
@@ -121,7 +121,7 @@ def test_who_rejects_after_the_first_wave_has_it_taken_back(story):
     asks(run)
 
     first_wave = (story.image("same-city"), story.image("production"))
-    orchestrator.answer_gate(run, "reject", "bob", "errors in same-city")
+    prefect_api.answer_gate(run, "reject", "bob", "errors in same-city")
     end = ended(run)
 
     assert (NEW, OLD) == first_wave
@@ -138,11 +138,11 @@ def test_a_webhook_is_told_that_somebody_has_to_agree(story, webhook, tmp_path):
 
     run = story.start(fleet=str(tmp_path / "fleet.yaml"))
     asks(run)
-    orchestrator.answer_gate(run, "approve", "alice", "seen in the chat")
+    prefect_api.answer_gate(run, "approve", "alice", "seen in the chat")
     ended(run)
 
     assert [run] == [body["run"] for body in webhook.bodies]
-    assert orchestrator.ui_link(run) in webhook.bodies[0]["text"]
+    assert prefect_api.ui_link(run) in webhook.bodies[0]["text"]
 
 
 def test_gates_are_answered_from_the_command_line(story):

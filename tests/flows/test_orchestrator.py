@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from flotilla.errors import Permanent
-from tasks import orchestrator
+from tasks import orchestrator, prefect_api
 from tasks.clusters import connect
 from tests.conftest import ROOT
 from tests.flows.stories import ended, until
@@ -35,14 +35,14 @@ def guarded(fleet_lab, tmp_path, monkeypatch):
 def test_a_guarded_server_runs_flows_for_those_who_know_the_password_only(guarded, fleet_lab, monkeypatch):
     given = {"application": "deployments/apps/podinfo.yaml", "fleet": fleet_lab.fleet_file, "dry_run": True}
 
-    bare = httpx.get(f"{orchestrator.api_url()}/flow_runs/count")
-    end = ended(str(orchestrator.submit("rollout/rollout", given)["id"]))
+    bare = httpx.get(f"{prefect_api.api_url()}/flow_runs/count")
+    end = ended(str(prefect_api.submit("rollout/rollout", given)["id"]))
     monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "crew:wrong")
 
     assert 401 == bare.status_code
     assert "COMPLETED" == end["state_type"]
     with pytest.raises(Permanent, match="wants a name and password"):
-        orchestrator.waiting()
+        prefect_api.waiting()
     logs = (guarded / "worker.log").read_text() + (guarded / "server.log").read_text()
     assert "s3cret" not in logs
 
@@ -87,7 +87,7 @@ def test_a_server_whose_port_was_taken_meanwhile_takes_its_worker_along(guarded,
         stranger.bind(("127.0.0.1", recorded["port"]))
         stranger.listen()
         orchestrator.start_all()
-    end = ended(str(orchestrator.submit("rollout/rollout", given)["id"]))
+    end = ended(str(prefect_api.submit("rollout/rollout", given)["id"]))
 
     assert recorded["port"] != json.loads((guarded / "state.json").read_text())["port"]
     assert "COMPLETED" == end["state_type"]
@@ -111,8 +111,8 @@ spec:
 def test_a_run_that_went_with_its_worker_is_crashed_and_not_under_way_for_ever(guarded, fleet_lab):
     (guarded / "soaks.yaml").write_text(SOAKS)
     given = {"application": str(guarded / "soaks.yaml"), "fleet": fleet_lab.fleet_file}
-    run = str(orchestrator.submit("rollout/rollout", given)["id"])
-    until(lambda: any("soaks for" in one["message"] for one in orchestrator.logs_of(run, 0)), "the soak")
+    run = str(prefect_api.submit("rollout/rollout", given)["id"])
+    until(lambda: any("soaks for" in one["message"] for one in prefect_api.logs_of(run, 0)), "the soak")
 
     orchestrator.stop_all()
     orchestrator.start_all()

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from flotilla.revisions import RevisionState
-from tasks import orchestrator
+from tasks import prefect_api
 from tasks.objects import Kind, read
 from tests.flows.stories import ABSENT, DEPLOYMENT, NEW, OLD, asks, ended, process_of, until
 
@@ -100,7 +100,7 @@ def fleet_through(fleet_lab, tmp_path):
 
 
 def drift(story) -> dict:
-    return ended(str(orchestrator.submit("drift/drift", {"fleet": story.lab.fleet_file})["id"]))
+    return ended(str(prefect_api.submit("drift/drift", {"fleet": story.lab.fleet_file})["id"]))
 
 
 def test_a_cluster_that_is_away_stops_no_other_and_is_brought_along_later(story, fleet_through):
@@ -126,7 +126,7 @@ def test_a_cluster_that_was_away_on_the_way_back_is_taken_back_when_it_returns(s
     asks(run)
     fleet_through("same-city")
 
-    orchestrator.answer_gate(run, "reject", "bob", "errors in same-city")
+    prefect_api.answer_gate(run, "reject", "bob", "errors in same-city")
     end = ended(run)
     left = story.image("same-city")
     drift(story)
@@ -152,7 +152,7 @@ def test_what_the_application_no_longer_names_is_deleted_and_many_deletes_ask_fi
 
     assert asks(run).startswith("prune-")
     there = read(story.connection("remote"), Kind("v1", "ConfigMap", "configmaps", namespaced=True), story.name, "extra-0")
-    orchestrator.answer_gate(run, "approve", "alice", "they are not needed")
+    prefect_api.answer_gate(run, "approve", "alice", "they are not needed")
     end = ended(run)
     gone = read(story.connection("remote"), Kind("v1", "ConfigMap", "configmaps", namespaced=True), story.name, "extra-0")
 
@@ -167,8 +167,8 @@ def test_an_application_is_taken_back_to_a_kept_revision_by_number(story):
     assert "Completed" == ended(story.start())["state"]["name"]
     parameters = {"application": story.name, "namespace": story.name, "fleet": story.lab.fleet_file, "approve": "auto"}
 
-    unknown = ended(str(orchestrator.submit("rollback/rollback", {**parameters, "to": 9})["id"]))
-    end = ended(str(orchestrator.submit("rollback/rollback", {**parameters, "to": 1})["id"]))
+    unknown = ended(str(prefect_api.submit("rollback/rollback", {**parameters, "to": 9})["id"]))
+    end = ended(str(prefect_api.submit("rollback/rollback", {**parameters, "to": 1})["id"]))
 
     assert ("BadInput", "parameters: to: 9; allowed: one of 1, 2") == (unknown["state"]["name"], unknown["state"]["message"])
     assert "Completed" == end["state"]["name"]

@@ -10,7 +10,7 @@ from typing import ClassVar
 import pytest
 
 from flotilla.errors import Permanent, Transient
-from tasks import orchestrator
+from tasks import prefect_api
 
 
 class Busy(BaseHTTPRequestHandler):
@@ -35,7 +35,7 @@ def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Busy]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Busy)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setattr(orchestrator.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(prefect_api.time, "sleep", lambda seconds: None)
     yield Busy
     server.shutdown()
 
@@ -43,30 +43,30 @@ def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Busy]]:
 def test_a_server_that_is_busy_is_asked_until_it_answers(busy):
     busy.statuses = [503] * 12 + [200]
 
-    assert 200 == orchestrator.call("GET", "/health").status_code
+    assert 200 == prefect_api.call("GET", "/health").status_code
     assert 13 == len(busy.asked)
 
 
 def test_a_server_that_stays_busy_is_given_up(busy, monkeypatch):
     busy.statuses = [503]
-    monkeypatch.setattr(orchestrator, "BUSY_WITHIN", 0)
+    monkeypatch.setattr(prefect_api, "BUSY_WITHIN", 0)
 
     with pytest.raises(Transient, match="does not answer: HTTP 503"):
-        orchestrator.call("GET", "/health")
-    assert orchestrator.ATTEMPTS == len(busy.asked)
+        prefect_api.call("GET", "/health")
+    assert prefect_api.ATTEMPTS == len(busy.asked)
 
 
 def test_a_server_that_is_away_is_given_up_soon(monkeypatch):
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1")
-    monkeypatch.setattr(orchestrator.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(prefect_api.time, "sleep", lambda seconds: None)
 
     with pytest.raises(Transient, match="is it up"):
-        orchestrator.call("GET", "/health")
+        prefect_api.call("GET", "/health")
 
 
 def test_credentials_that_are_wanted_are_asked_for_once(busy):
     busy.statuses = [401]
 
     with pytest.raises(Permanent, match="PREFECT_API_AUTH_STRING"):
-        orchestrator.call("GET", "/health")
+        prefect_api.call("GET", "/health")
     assert 1 == len(busy.asked)
