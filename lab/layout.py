@@ -16,10 +16,12 @@ CLUSTERS = ("production", "same-city", "remote")
 SLOTS = 64
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller")
 NODE = ("containerd", "kubelet", "kube-proxy")
+HUB = ("victoria-metrics",)
 
 _FIRST_NETWORK = 128  # slot 0 has 10.128.0.0/16, slot 63 has 10.191.0.0/16
 _FIRST_PORT = 26000  # below the ports that Linux gives out by itself (32768 and up)
-_PORTS_OF_A_SLOT = 20  # three for users, five more for each control plane where it has no namespace of its own
+_PORTS_OF_A_SLOT = 24  # three for users, six for the hub, five more for each control plane where it has no namespace of its own
+_HUB_PORTS = 18  # the first of them in a slot
 _SOCKET_PATH_LIMIT = 107  # bytes in sockaddr_un, without the closing zero
 _LONGEST_SOCKET = "production/kubelet/pod-resources/kubelet.sock"
 
@@ -145,6 +147,34 @@ class ClusterLayout:
 
 
 @dataclass(frozen=True)
+class Hub:
+    """What serves the fleet as a whole, beside the sites and on loopback only: the store of all samples."""
+
+    directory: Path
+    slot: int
+    name: str = "hub"
+
+    @property
+    def store_port(self) -> int:
+        """Where the store listens on 127.0.0.1."""
+        return first_port(self.slot) + _HUB_PORTS
+
+    @property
+    def store(self) -> str:
+        """The store's URL."""
+        return f"http://127.0.0.1:{self.store_port}"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of its processes, in the order in which they start."""
+        return HUB
+
+    def log(self, part: str) -> Path:
+        """Where one of its processes writes."""
+        return self.directory / f"{part}.log"
+
+
+@dataclass(frozen=True)
 class Layout:
     """One lab: where it lives and what it may use."""
 
@@ -188,6 +218,11 @@ class Layout:
         return tuple(
             ClusterLayout(name, index, self.slot, self.directory, self.real_nodes) for index, name in enumerate(CLUSTERS)
         )
+
+    @property
+    def hub(self) -> Hub:
+        """What serves the fleet as a whole, on no site."""
+        return Hub(self.directory / "hub", self.slot)
 
     def cluster(self, name: str) -> ClusterLayout:
         """Return the cluster of that name; KeyError where there is none."""
