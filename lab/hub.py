@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import urllib.request
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 
 from lab import processes
 from lab.binaries import Binaries
-from lab.commands import complaint_of, wait_until
+from lab.commands import wait_until
 from lab.layout import Hub
 from lab.processes import Life
 
@@ -29,7 +30,15 @@ def start(hub: Hub, part: str, binaries: Binaries) -> None:
 
 def not_ready(hub: Hub) -> str:
     """Say why the store does not answer, or nothing."""
-    return complaint_of(lambda: urllib.request.urlopen(f"{hub.store}/health", timeout=2).read())
+    connection = HTTPConnection("127.0.0.1", hub.store_port, timeout=2)
+    try:
+        connection.request("GET", "/health")
+        answer = connection.getresponse()
+        return "" if answer.status == HTTPStatus.OK else f"the store answers {answer.status}"
+    except (OSError, HTTPException) as error:
+        return f"{hub.store} does not answer: {error}"
+    finally:
+        connection.close()
 
 
 def _flags(hub: Hub) -> list[str]:
