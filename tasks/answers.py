@@ -32,6 +32,22 @@ class Answer:
         return f"HTTP {self.status}: {str(self.body)[:200]}"
 
 
+@dataclass(frozen=True)
+class Reply:
+    """What was answered to bytes: status, body as it came, headers; ``sent`` and ``received`` in ms since 1970, our clock."""
+
+    status: int
+    content: bytes
+    headers: Mapping[str, str]
+    sent: int
+    received: int
+
+    @property
+    def text(self) -> str:
+        """The beginning of the body, for an error."""
+        return self.content[:300].decode(errors="replace").strip()
+
+
 def refused(cluster: str, what: str, answer: Answer) -> Transient | Permanent:
     """Return the error for an answer that is not a success: by its kind, as an operator's sentence.
 
