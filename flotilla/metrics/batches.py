@@ -1,0 +1,35 @@
+"""Series put into write requests of a bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from flotilla.metrics.series import pieces
+
+BATCH = 4 << 20  # bytes before compression; Prometheus 3 and Mimir refuse bodies that declare much more (CHANGELOG #17683)
+_BEFORE = 6  # bytes at most that stand before each series: a tag and its length
+
+
+def batches(series: Iterable[bytes], most: int = BATCH) -> Iterator[list[bytes]]:
+    """Yield the series in their order, so many at once that a request has at most so many bytes before compression.
+
+    A series that is larger by itself is split, each part with its labels; a single sample that is larger still goes alone.
+    """
+    batch: list[bytes] = []
+    size = 0
+    for one in _bounded(series, most - _BEFORE):
+        if size + len(one) + _BEFORE > most and batch:
+            yield batch
+            batch, size = [], 0
+        batch.append(one)
+        size += len(one) + _BEFORE
+    if batch:
+        yield batch
+
+
+def _bounded(series: Iterable[bytes], most: int) -> Iterator[bytes]:
+    for one in series:
+        if len(one) <= most:
+            yield one
+        else:
+            yield from pieces(one, most)
