@@ -166,11 +166,13 @@ class Stamper:
         bits: list[tuple[bytes, Bit]] = [(name, _label(name, value)) for name, value in self._stamp.items()]
         taken = {label.name for label in found}
         for label in found:
-            if label.name not in self._watched:
-                bits.append((label.name, slice(label.begin, label.end)))
-            elif not self._goes(label):
-                name = _free(label.name, taken) if label.name in self._stamp else label.name
+            if label.name in self._watched and self._goes(label):
+                continue
+            if label.name in self._stamp:
+                name = _free(label.name, taken)
                 bits.append((name, _label(name, label.value)))
+            else:
+                bits.append((label.name, slice(label.begin, label.end)))
         bits.sort(key=lambda bit: bit[0])
         return [*(bit for _, bit in bits), slice(size, None)]
 
