@@ -113,9 +113,13 @@ class Progress:
             slices.append(one)
         return tuple(slices)
 
+    def firm(self, one: Slice, now: int, pace: Pace) -> Span:
+        """Return what of a slice is done once it is read, at a time; it may be empty. Every moment is firm exactly once."""
+        return Span(one.span.lo, min(one.span.hi, now - pace.settle - pace.overlap))
+
     def read(self, one: Slice, answer: Answer, now: int, pace: Pace) -> Progress:
         """Return the progress once a slice, planned at a time, was read, written and confirmed."""
-        firm = Span(one.span.lo, min(one.span.hi, now - pace.settle - pace.overlap))
+        firm = self.firm(one, now, pace)
         rate = answer.samples / one.span.length
         return replace(
             self,
