@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
@@ -38,6 +39,11 @@ class Matcher(NamedTuple):
     op: Op
     value: str
 
+    def meets(self, value: str) -> bool:
+        """Tell whether a value meets it; a label that is missing has the empty value. RE2 is taken for Python's expressions."""
+        equals = self.value == value if self.op < Op.RE else re.fullmatch(self.value, value, re.DOTALL) is not None
+        return equals is (self.op in (Op.EQ, Op.RE))
+
     def __str__(self) -> str:
         name = self.name if PLAIN_NAME.fullmatch(self.name) else quoted(self.name)
         return f"{name}{self.op.symbol}{quoted(self.value)}"
@@ -57,6 +63,10 @@ class Selector:
         """The one metric that is meant, if it is named."""
         return next((one.value for one in self.matchers if one.name == NAME and one.op is Op.EQ), None)
 
+    def picks(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether it picks a series, or an alert, of some labels."""
+        return all(one.meets(labels.get(one.name, "")) for one in self.matchers)
+
     def of_metric(self, metric: str) -> Selector:
         """Return this, narrowed to one of the metrics that it selects."""
         others = (one for one in self.matchers if one.name != NAME)
@@ -65,6 +75,12 @@ class Selector:
     def with_label(self, name: str, value: str) -> Selector:
         """Return this, narrowed to series with a label: at the store, ``with_label("cluster", "remote")``."""
         return Selector((*self.matchers, Matcher(name, Op.EQ, value)))
+
+
+def matchers_of(found: promql_parser.VectorSelector) -> tuple[Matcher, ...]:
+    """Return the conditions of a selector of the parser, its name among them."""
+    matchers = tuple(Matcher(one.name, _OPS[str(one.op)], one.value) for one in found.matchers.matchers)
+    return (Matcher(NAME, Op.EQ, found.name), *matchers) if found.name else matchers
 
 
 def parse_selector(text: str) -> Selector:
@@ -79,8 +95,7 @@ def parse_selector(text: str) -> Selector:
         )
     if tree.matchers.or_matchers:
         raise ValueError(f"two selectors instead of one with or: {text}")
-    found = tuple(Matcher(one.name, _OPS[str(one.op)], one.value) for one in tree.matchers.matchers)
-    return Selector((Matcher(NAME, Op.EQ, tree.name), *found) if tree.name else found)
+    return Selector(matchers_of(tree))
 
 
 def quoted(value: str) -> str:
