@@ -110,7 +110,7 @@ def test_victoriametrics_keeps_neither_nan_nor_histograms():
     ("text", "field", "allowed"),
     [
         ("collect: []", "metrics.collect", "at least 1 item"),
-        ("collect: ['up', 'up[5m]']", "metrics.collect[1]", "no function, range"),
+        ("collect: ['up', 'up[5m]']", "metrics.collect[1]", "without function, range"),
         ("collect: ['up', 'up{']", "metrics.collect[1]", ""),
         ('collect: [up, \'up{cluster="x",role="y"}\']', "metrics.collect[1]", "does not ask for cluster, role"),
         ("store: {url: 'ftp://store'}", "metrics.store.url", "an address such as"),
