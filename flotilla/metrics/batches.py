@@ -16,20 +16,14 @@ def batches(series: Iterable[bytes], most: int = BATCH) -> Iterator[list[bytes]]
     A series that is larger by itself is split, each part with its labels; a single sample that is larger still goes alone.
     """
     batch: list[bytes] = []
-    size = 0
-    for one in _bounded(series, most - _BEFORE):
-        if size + len(one) + _BEFORE > most and batch:
-            yield batch
-            batch, size = [], 0
-        batch.append(one)
-        size += len(one) + _BEFORE
+    left = most
+    for one in series:
+        for part in (one,) if len(one) + _BEFORE <= most else pieces(one, most - _BEFORE):
+            size = len(part) + _BEFORE
+            if size > left and batch:
+                yield batch
+                batch, left = [], most
+            batch.append(part)
+            left -= size
     if batch:
         yield batch
-
-
-def _bounded(series: Iterable[bytes], most: int) -> Iterator[bytes]:
-    for one in series:
-        if len(one) <= most:
-            yield one
-        else:
-            yield from pieces(one, most)

@@ -153,7 +153,7 @@ class Ledger:
 
 
 def unkept(nans: Mapping[int, int], histograms: Mapping[int, int], keeps: Keeps) -> Counter[int]:
-    """Return how many samples a store will not keep, by time in ms, of what `Stamped` tells."""
+    """Return how many samples a store will not keep, by time in ms, of what `Seen` tells."""
     return Counter({} if keeps.nans else nans) + Counter({} if keeps.histograms else histograms)
 
 

@@ -6,7 +6,6 @@ Times in the file are seconds. Credentials are names of environment variables, n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -240,9 +239,3 @@ class MemberMetrics(Strict):
 
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
-
-
-def picked(selectors: Iterable[Selector], metric: str) -> bool:
-    """Tell whether a metric is collected, of whatever other labels."""
-    names = [[one for one in selector.matchers if one.name == "__name__"] for selector in selectors]
-    return any(all(one.meets(metric) for one in of) for of in names)

@@ -6,14 +6,13 @@ beat after beat, so that most are told by one comparison with the one that is ex
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
-from flotilla.metrics.series import NOTHING, Count, Datum, Label, Part, counted, data, labels, labels_end, labels_first
+from flotilla.metrics.series import LABEL, NOTHING, Count, Datum, Label, Part, counted, data, labels, labels_end, labels_first
 from flotilla.metrics.wire import read_varint, varint
 
 REPLICA_LABELS = frozenset({"prometheus", "prometheus_replica"})  # what the Prometheus operator adds
@@ -32,14 +31,13 @@ Recipe = tuple[Any, bytes]
 
 
 @dataclass
-class Stamped:
-    """Series that are ready to be written, and what there is in them.
+class Seen:
+    """What there was in series that were stamped; all of it is known once they were all taken.
 
     ``newest`` is the time in ms of the last sample, 0 where there is none. ``nans`` and ``histograms`` are how many of those
     there are by time in ms, stale ones left out: what some stores do not keep. ``late`` is what was dropped.
     """
 
-    series: list[bytes] = field(default_factory=list)
     count: Count = NOTHING
     late: Count = NOTHING
     newest: int = 0
@@ -75,7 +73,8 @@ class Stamper:
         external: Mapping[str, str] | None = None,
         remember: int = 64 << 20,
     ) -> None:
-        self._stamp = {name.encode(): value.encode() for name, value in sorted(stamp.items())}
+        self._stamp = {name.encode(): value.encode() for name, value in stamp.items()}
+        self._stamps = sorted(self._stamp)
         self._strip = frozenset(name.encode() for name in strip)
         self._external = {name.encode(): value.encode() for name, value in (external or {}).items()}
         self._watched = self._strip | self._stamp.keys() | self._external.keys()
@@ -83,14 +82,14 @@ class Stamper:
         self._times: dict[bytes, int] = {}  # encoded timestamp to ms: a scrape gives all of its samples one
         self._forget()
 
-    def stamped(self, series: Iterable[bytes], latest: int = FOREVER) -> Stamped:
-        """Return some series as the store is to have them, without what is later than a time in ms; empty ones are left out.
+    def stamped(self, series: Iterable[bytes], seen: Seen, latest: int = FOREVER) -> Iterator[bytes]:
+        """Yield series as the store is to have them, without what is later than a time in ms; empty ones are left out.
 
         Raises NotRemoteRead where one is no TimeSeries. This is walked for every series of every beat, hence its length: the
         usual series begins with the labels that are expected and holds samples only, the last not late, none of them NaN.
         """
         self._make_room()
-        done, before, samples, newest = Stamped(), 0, 0, 0
+        before = kept = samples = newest = 0
         blocks, sizes, recipes, following, times = self._blocks, self._sizes, self._recipes, self._following, self._times
         for one in series:
             at = following[before]
@@ -105,14 +104,14 @@ class Stamper:
             is_usual = here == end and one[last : last + 3] in _USUAL
             time = (times.get(one[-7:]) or self._time(one[-7:])) if is_usual else FOREVER
             if time < latest and one.find(_NAN, size) < 0 and one.find(_NEGATIVE_NAN, size) < 0:
-                done.series.append(form % keep(one))
-                samples += found
+                kept, samples = kept + 1, samples + found
                 newest = time if time > newest else newest
-            else:
-                self._look_through(one, latest, done)
-        done.count += Count(series=len(done.series), samples=samples)
-        done.newest = max(newest, done.newest)
-        return done
+                yield form % keep(one)
+            elif whole := self._looked_through(one, latest, seen):
+                kept += 1
+                yield whole
+        seen.count += Count(series=kept, samples=samples)
+        seen.newest = max(newest, seen.newest)
 
     def _time(self, encoded: bytes) -> int:
         """Return the time in ms of a sample that ends with these seven bytes; FOREVER where that is for a closer look."""
@@ -145,25 +144,47 @@ class Stamper:
 
         Blocks of labels of the same lengths share one. A label that gives way makes one of its own.
         """
-        found = list(labels(block))
-        names = [label.name for label in found]
-        gone = [label for label in found if label.name in self._watched and self._goes(label)]
-        if names != sorted(names) or any(label.name in self._stamp and label not in gone for label in found):
-            return _recipe_of(self._bits(found, len(block)))
-        begins = [*(label.begin for label in found), len(block)]
-        key = tuple([begins[bisect_left(names, name)] for name in self._stamp] + [at for label in gone for at in label[2:]])
-        if key not in self._shared:
-            self._shared[key] = _recipe_of(self._bits(found, len(block)))
-        return self._shared[key]
+        cuts = self._cuts(block)
+        if cuts is None:
+            return _recipe_of(self._bits(block))
+        if cuts not in self._shared:
+            self._shared[cuts] = _recipe_of(self._bits(block))
+        return self._shared[cuts]
+
+    def _cuts(self, block: bytes) -> tuple[int, ...] | None:
+        """Return where each stamped label goes, then from where to where labels go away; None where that does not say it all.
+
+        Names are in order as a rule, and short. This is walked for each label of every series that is new.
+        """
+        places, gone, last, at, size = list[int](), list[int](), b"", 0, len(block)
+        stamps, watched = self._stamps, self._watched
+        while at < size:
+            begin, length, at = at, block[at + 1], at + 2
+            if length > 0x7F:
+                length, at = read_varint(block, begin + 1)
+            end = at + length
+            name = block[at + 2 : at + 2 + block[at + 1]] if length > 1 and block[at] == LABEL and block[at + 1] < 0x80 else b""
+            if name < last or not name:
+                return None
+            while len(places) < len(stamps) and stamps[len(places)] <= name:
+                places.append(begin)
+            if name in watched:
+                if self._goes(next(labels(block[begin:end]))):
+                    gone += (begin, end)
+                elif name in self._stamp:
+                    return None
+            last, at = name, end
+        return (*places, *[size] * (len(stamps) - len(places)), *gone)
 
     def _goes(self, label: Label) -> bool:
         """Tell whether a label is left out: by its name, as an external one, or since it says what is stamped anyway."""
         name, value = label.name, label.value
         return name in self._strip or self._external.get(name) == value or value in (b"", self._stamp.get(name))
 
-    def _bits(self, found: list[Label], size: int) -> list[Bit]:
+    def _bits(self, block: bytes) -> list[Bit]:
         """Return what stamped series are made of that begin with these labels."""
         bits: list[tuple[bytes, Bit]] = [(name, _label(name, value)) for name, value in self._stamp.items()]
+        found = list(labels(block))
         taken = {label.name for label in found}
         for label in found:
             if label.name in self._watched and self._goes(label):
@@ -174,21 +195,22 @@ class Stamper:
             else:
                 bits.append((label.name, slice(label.begin, label.end)))
         bits.sort(key=lambda bit: bit[0])
-        return [*(bit for _, bit in bits), slice(size, None)]
+        return [*(bit for _, bit in bits), slice(len(block), None)]
 
-    def _look_through(self, one: bytes, latest: int, done: Stamped) -> None:
-        """Add a series that is not of the usual kind, less what of it is late, if anything is left of it."""
+    def _looked_through(self, one: bytes, latest: int, seen: Seen) -> bytes | None:
+        """Return a series that is not of the usual kind, less what of it is late; None where nothing of it is left."""
         one = labels_first(one)
         _, size, (keep, form) = self._looked_up(one)
         found = list(data(one, size))
         late = [datum for datum in found if datum.time > latest]
         for datum in reversed(late):
             one = one[: datum.begin] + one[datum.end :]
-        done.late += counted(late)
+        seen.late += counted(late)
         kept = [datum for datum in found if datum.time <= latest]
-        if any(datum.part is not Part.EXEMPLAR for datum in kept):
-            done.series.append(form % keep(one))
-            done.note(kept)
+        if all(datum.part is Part.EXEMPLAR for datum in kept):
+            return None
+        seen.note(kept)
+        return bytes(form % keep(one))
 
     def _make_room(self) -> None:
         """Forget everything once it is full and as many labels as it holds were not found: most of it is of the past."""

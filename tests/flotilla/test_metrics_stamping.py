@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flotilla.metrics.series import Count
-from flotilla.metrics.stamping import Stamper
+from flotilla.metrics.stamping import Seen, Stamper
 from flotilla.metrics.wire import NotRemoteRead
 from tests.flotilla.prompb import NOW, STALE, TimeSeries, labels_of, many_series, samples_of, series
 
@@ -22,9 +22,15 @@ def stamped(*made: Any, latest: int = 1 << 50, **how: Any) -> list[Any]:
     """What some series are at the store; every answer is given twice, since the second time is by heart."""
     stamper = Stamper(STAMP, **how)
     encoded = [one if isinstance(one, bytes) else one.SerializeToString() for one in made]
-    first, second = stamper.stamped(encoded, latest), stamper.stamped(encoded, latest)
-    assert (first.series, first.count, first.late) == (second.series, second.count, second.late)
-    return [TimeSeries.FromString(one) for one in first.series]
+    first, second = taken(stamper, encoded, latest), taken(stamper, encoded, latest)
+    assert first == second
+    return [TimeSeries.FromString(one) for one in first[0]]
+
+
+def taken(stamper: Stamper, encoded: list[bytes], latest: int = 1 << 50) -> tuple[list[bytes], Seen]:
+    """The series of one answer, stamped, and what was seen in them."""
+    seen = Seen()
+    return list(stamper.stamped(encoded, seen, latest)), seen
 
 
 def expected_labels(made: Any, external: dict[str, str]) -> list[tuple[str, str]]:
@@ -74,11 +80,11 @@ def test_labels_are_as_the_rules_say_and_everything_else_is_byte_for_byte_what_c
 def test_what_is_known_by_heart_does_not_depend_on_the_order_or_on_what_is_new(made, random):
     encoded = [one.SerializeToString() for one in made]
     stamper = Stamper(STAMP)
-    alone = {one: Stamper(STAMP).stamped([one]).series for one in encoded}
+    alone = {one: taken(Stamper(STAMP), [one])[0] for one in encoded}
     for _ in range(4):
         drawn = random.choices(encoded, k=len(encoded) + 2) if encoded else []
 
-        assert [done for one in drawn for done in alone[one]] == stamper.stamped(drawn).series
+        assert [done for one in drawn for done in alone[one]] == taken(stamper, drawn)[0]
 
 
 @given(st.lists(many_series(), max_size=6), st.integers(0, 2000))
@@ -87,7 +93,7 @@ def test_a_short_memory_changes_nothing(made, remember):
     stamper = Stamper(STAMP, remember=remember)
 
     for _ in range(5):
-        assert Stamper(STAMP).stamped(encoded).series == stamper.stamped(encoded).series
+        assert taken(Stamper(STAMP), encoded) == taken(stamper, encoded)
 
 
 def test_a_label_of_the_same_name_gives_way_so_that_series_stay_apart():
@@ -108,6 +114,12 @@ def test_external_labels_of_the_cluster_go_and_its_series_own_ones_of_that_name_
         [STAMPED[0], ("env", "test"), ("exported_cluster", "kafka-a"), *STAMPED[1:]],
         STAMPED,
     ] == [labels_of(one) for one in stamped(own, from_outside, external=external)]
+
+
+def test_a_label_named_as_an_external_one_is_not_taken_for_that_of_another_series():
+    both = [series({"zone": zone}, (1.0, NOW)) for zone in "ab"]
+
+    assert [[*STAMPED, ("zone", zone)] for zone in "ab"] == [labels_of(one) for one in stamped(*both, external={"zone": "z"})]
 
 
 def test_cluster_standing_twice_and_exported_already_taken():
@@ -136,11 +148,11 @@ def test_what_a_clock_ahead_has_written_is_left_out_and_counted():
     gone = series({"a": "2"}, (3.0, NOW + 1))
     stamper = Stamper(STAMP)
 
-    done = stamper.stamped([ahead.SerializeToString(), gone.SerializeToString()], NOW)
+    done, seen = taken(stamper, [ahead.SerializeToString(), gone.SerializeToString()], NOW)
 
-    assert [[(NOW)]] == [[time for _, time in samples_of(TimeSeries.FromString(one))] for one in done.series]
-    assert (Count(series=1, samples=1), Count(samples=2, histograms=1)) == (done.count, done.late)
-    assert NOW == done.newest
+    assert [[NOW]] == [[time for _, time in samples_of(TimeSeries.FromString(one))] for one in done]
+    assert (Count(series=1, samples=1), Count(samples=2, histograms=1)) == (seen.count, seen.late)
+    assert NOW == seen.newest
 
 
 def test_nan_and_histograms_are_told_by_their_times_and_stale_ones_are_not_among_them():
@@ -149,17 +161,17 @@ def test_nan_and_histograms_are_told_by_their_times_and_stale_ones_are_not_among
     one.histograms.add(timestamp=NOW, sum=2.0)
     one.histograms.add(timestamp=NOW + 5, sum=STALE)
 
-    done = Stamper(STAMP).stamped([one.SerializeToString()])
+    _, seen = taken(Stamper(STAMP), [one.SerializeToString()])
 
-    assert {NOW - 2: 1, NOW: 1} == done.nans
-    assert {NOW: 1} == done.histograms
-    assert Count(series=1, samples=4, histograms=2, stale=2, nan=2) == done.count
-    assert NOW + 5 == done.newest
+    assert {NOW - 2: 1, NOW: 1} == seen.nans
+    assert {NOW: 1} == seen.histograms
+    assert Count(series=1, samples=4, histograms=2, stale=2, nan=2) == seen.count
+    assert NOW + 5 == seen.newest
 
 
 @pytest.mark.parametrize("nan", [float("nan"), -float("nan")])
 def test_one_nan_is_enough_to_be_told(nan):
-    assert {NOW: 1} == Stamper(STAMP).stamped([series({"a": "1"}, (nan, NOW)).SerializeToString()]).nans
+    assert {NOW: 1} == taken(Stamper(STAMP), [series({"a": "1"}, (nan, NOW)).SerializeToString()])[1].nans
 
 
 def test_labels_of_the_same_lengths_in_another_order_are_cut_another_way():
@@ -175,9 +187,9 @@ def test_the_newest_sample_and_the_count_are_told_of_the_usual_series_too():
     made = [series({"n": str(n)}, (0.0, NOW - 15_000), (1.5, NOW + n)).SerializeToString() for n in range(200)]
     stamper = Stamper(STAMP)
     for _ in range(2):
-        done = stamper.stamped(made)
+        _, seen = taken(stamper, made)
 
-        assert (Count(series=200, samples=400), NOW + 199) == (done.count, done.newest)
+        assert (Count(series=200, samples=400), NOW + 199) == (seen.count, seen.newest)
 
 
 def test_a_series_that_has_no_sample_is_left_out():
@@ -187,7 +199,7 @@ def test_a_series_that_has_no_sample_is_left_out():
 @pytest.mark.parametrize("one", [b"\x00", b"\x00\x00\x00", b"\x0a", b"\x0a\x05ab", b"\x12", b"\x0a\x00\x12\x09a", b"\x12\x85"])
 def test_what_is_no_series_is_refused(one):
     with pytest.raises(NotRemoteRead):
-        Stamper(STAMP).stamped([one])
+        taken(Stamper(STAMP), [one])
 
 
 @given(st.lists(st.binary(max_size=60), max_size=4))
@@ -195,4 +207,4 @@ def test_bytes_of_any_kind_are_stamped_or_refused(made):
     stamper = Stamper(STAMP)
     for _ in range(2):
         with contextlib.suppress(NotRemoteRead):
-            stamper.stamped(made)
+            taken(stamper, made)
