@@ -62,7 +62,8 @@ class Stamper:
     ``stamp`` is what is put on: name to value. ``strip`` are names that go. ``external`` are the external labels of the
     cluster's own Prometheus, which remote_read adds to every series: they go where they have just that value. Any other label
     named as one that is put on gives way as ``exported_NAME``, since it tells series apart: ``kube_node_role`` has a ``role``.
-    It remembers labels of about ``remember`` bytes in all.
+    It remembers labels of about ``remember`` bytes in all, 600 a series; one that it cannot remember costs ten times as much.
+    It stamps one answer at a time: to be used by one thread, and each `stamped` to be taken to its end before the next.
     """
 
     def __init__(
@@ -115,8 +116,10 @@ class Stamper:
 
     def _time(self, encoded: bytes) -> int:
         """Return the time in ms of a sample that ends with these seven bytes; FOREVER where that is for a closer look."""
+        if encoded[0] != 0x10 or encoded[-1] > 0x7F:
+            return FOREVER
         time, end = read_varint(encoded, 1)
-        if encoded[0] != 0x10 or end != 7:
+        if end != len(encoded):
             return FOREVER
         self._times[encoded] = time
         return time

@@ -196,7 +196,19 @@ def test_a_series_that_has_no_sample_is_left_out():
     assert [] == stamped(series({"a": "b"}), series({}))
 
 
-@pytest.mark.parametrize("one", [b"\x00", b"\x00\x00\x00", b"\x0a", b"\x0a\x05ab", b"\x12", b"\x0a\x00\x12\x09a", b"\x12\x85"])
+@pytest.mark.parametrize(
+    "one",
+    [
+        b"\x00",
+        b"\x00\x00\x00",
+        b"\x0a",
+        b"\x0a\x05ab",
+        b"\x12",
+        b"\x0a\x00\x12\x09a",
+        b"\x12\x85",
+        b"\x12\x07\x10" + b"\xff" * 6,
+    ],
+)
 def test_what_is_no_series_is_refused(one):
     with pytest.raises(NotRemoteRead):
         taken(Stamper(STAMP), [one])
