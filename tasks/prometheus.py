@@ -1,109 +1,135 @@
-"""A cluster's own Prometheus, as it is: read by remote_read and PromQL, through the API server's service proxy or at a URL."""
+"""A cluster's own Prometheus, as it is: read by remote_read and asked by PromQL. Times are ms of the cluster's clock."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlencode
+
+import yaml
 
 from flotilla.errors import FlotillaError, Permanent, Transient
 from flotilla.metrics import clocks, wire
+from flotilla.metrics.answers import Said, advice, read_said
 from flotilla.metrics.clocks import Reading
 from flotilla.metrics.selectors import Selector
-from tasks.answers import RETRIABLE, Reply
+from tasks.answers import Reply
+from tasks.doors import Door
 
 READ_HEADERS = {
     "Content-Encoding": "snappy",
     "Content-Type": "application/x-protobuf",
     "X-Prometheus-Remote-Read-Version": "0.1.0",
 }
-TOO_MUCH = "exceeded sample limit"  # --storage.remote.read-sample-limit, answered with 400
-
-
-class Door(Protocol):
-    """A way to a Prometheus; raises Transient or Permanent where no answer came."""
-
-    def exchange(
-        self, method: str, path: str, *, content: bytes | None = None, headers: Mapping[str, str], timeout: float
-    ) -> Reply:
-        """Return what is answered, whatever the status."""
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 class TooMuch(Transient):
-    """A span holds more than one answer may: a shorter one is to be asked for."""
+    """An answer would hold more than is allowed: a shorter span is to be asked for."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """An answer to remote_read: series as they were encoded, the size of the answer before compression, seconds it took."""
+
+    series: Iterator[bytes]
+    size: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What answers PromQL behind a door; ``api`` is where its HTTP API begins."""
+
+    name: str
+    door: Door
+    api: str = "/api/v1"
+
+    def query(self, promql: str, at: str = "") -> list[dict[str, Any]]:
+        """Return ``data.result`` of an instant query, at a time as the API takes it, or now."""
+        found = self._asked("query", {"query": promql} | ({"time": at} if at else {}))["result"]
+        return list(found)
+
+    def query_range(self, promql: str, begin: float, end: float, step: float) -> list[dict[str, Any]]:
+        """Return ``data.result`` of a range query; times in seconds."""
+        found = self._asked("query_range", {"query": promql, "start": f"{begin:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"})
+        return list(found["result"])
+
+    def values(self, label: str, selector: Selector, begin: float, end: float) -> list[str]:
+        """Return the values that a label has in some series; times in seconds."""
+        fields = {"match[]": str(selector), "start": f"{begin:.3f}", "end": f"{end:.3f}"}
+        reply = self.door.exchange("GET", f"{self.api}/label/{label}/values?{urlencode(fields)}", headers={}, timeout=30.0)
+        return list(self._data(reply, f"the values of {label}"))
+
+    def _asked(self, what: str, fields: Mapping[str, str]) -> Any:
+        reply = self.door.exchange("POST", f"{self.api}/{what}", content=urlencode(fields).encode(), headers=FORM, timeout=60.0)
+        return self._data(reply, f"{what} {fields['query'][:200]}")
+
+    def _data(self, reply: Reply, what: str) -> Any:
+        check(self.name, reply, what)
+        try:
+            return json.loads(reply.content)["data"]
+        except (ValueError, KeyError, TypeError):
+            raise Transient(f"{self.name}: expected Prometheus' JSON for {what}, got {reply.text[:100]!r}") from None
 
 
 @dataclass(frozen=True)
 class Member:
-    """The Prometheus of a cluster. Times are milliseconds since 1970, by the cluster's clock."""
+    """The Prometheus of a cluster; ``prefix`` is its route prefix, without a slash at its end."""
 
     cluster: str
     door: Door
-    path: str = ""
+    prefix: str = ""
 
-    def read(self, lo: int, hi: int, selectors: Sequence[Selector], timeout: float = 60.0) -> tuple[bytes, Reply]:
-        """Return the ReadResponse, no longer compressed, with the samples of lo <= t < hi.
+    @property
+    def engine(self) -> Engine:
+        """What answers PromQL there."""
+        return Engine(self.cluster, self.door, f"{self.prefix}/api/v1")
 
-        Raises TooMuch, Transient (try again) or Permanent (it is no Prometheus, or does not let us).
+    def read(self, lo: int, hi: int, selectors: Sequence[Selector], timeout: float = 60.0) -> Read:
+        """Return the samples of lo <= t < hi.
+
+        Raises TooMuch, Transient (again, later) or Permanent (it is no Prometheus, or does not let us).
         """
         body = wire.read_request(lo, hi, selectors)
-        reply = self.door.exchange("POST", f"{self.path}/api/v1/read", content=body, headers=READ_HEADERS, timeout=timeout)
-        if reply.status == 400 and TOO_MUCH in reply.text:
-            raise TooMuch(f"{self.cluster}: {reply.text}")
-        self._check(reply, "remote_read")
-        return wire.uncompressed(reply.content, reply.headers.get("Content-Type", "")), reply
-
-    def query(self, promql: str, at: float | None = None) -> list[dict[str, Any]]:
-        """Return the samples of an instant query, as the HTTP API has them, at seconds since 1970 or now."""
-        fields = {"query": promql} | ({"time": f"{at:.3f}"} if at is not None else {})
-        form = {"Content-Type": "application/x-www-form-urlencoded"}
-        reply = self.door.exchange(
-            "POST", f"{self.path}/api/v1/query", content=urlencode(fields).encode(), headers=form, timeout=30.0
-        )
-        self._check(reply, "a query")
-        found = self._json(reply)["data"]["result"]
-        return list(found)
+        reply = self.door.exchange("POST", f"{self.prefix}/api/v1/read", content=body, headers=READ_HEADERS, timeout=timeout)
+        check(self.cluster, reply, "remote_read")
+        raw = wire.uncompressed(reply.content, reply.headers.get("Content-Type", ""))
+        return Read(wire.split(raw), len(raw), (reply.received - reply.sent) / 1000)
 
     def clock(self) -> Reading | None:
-        """Return what the cluster's clock says, None where nothing in the answer tells."""
-        reply = self.door.exchange("GET", f"{self.path}/-/ready", headers={}, timeout=10.0)
+        """Return what the cluster's clock says, None where its answer does not tell."""
+        reply = self.door.exchange("GET", f"{self.prefix}/-/ready", headers={}, timeout=10.0)
         return clocks.reading(reply.headers.get("Date", ""), reply.sent, reply.received)
 
     def keeps_since(self) -> int | None:
         """Return the time of the oldest sample that it holds, None where it holds none or does not say."""
-        found = self.query("prometheus_tsdb_lowest_timestamp_seconds")
+        found = self.engine.query("prometheus_tsdb_lowest_timestamp_seconds")
         values = [float(one["value"][1]) for one in found]
         return int(1000 * min(values)) if values and min(values) < 1e11 else None
 
     def external_labels(self) -> dict[str, str]:
-        """Return the labels that it adds to what it sends."""
-        reply = self.door.exchange("GET", f"{self.path}/api/v1/status/config", headers={}, timeout=10.0)
-        self._check(reply, "its configuration")
-        return _external(self._json(reply)["data"]["yaml"])
-
-    def _check(self, reply: Reply, what: str) -> None:
-        if reply.status == 200:
-            return
-        text = f"{self.cluster}: its Prometheus did not answer {what}: {reply.text or 'nothing'} (HTTP {reply.status})"
-        raise Transient(text) if reply.status in RETRIABLE else Permanent(text)
-
-    def _json(self, reply: Reply) -> Any:
-        try:
-            return json.loads(reply.content)
-        except ValueError:
-            raise Transient(f"{self.cluster}: expected JSON of a Prometheus, got {reply.text!r}") from None
+        """Return the labels that it adds to all that it sends."""
+        reply = self.door.exchange("GET", f"{self.prefix}/api/v1/status/config", headers={}, timeout=10.0)
+        check(self.cluster, reply, "its configuration")
+        document = yaml.safe_load(json.loads(reply.content)["data"]["yaml"]) or {}
+        labels = (document.get("global") or {}).get("external_labels") or {}
+        return {str(name): str(value) for name, value in labels.items()}
 
 
-def why(error: FlotillaError, cluster: str) -> str:
-    """Return an error's text without the cluster's name before it."""
-    return str(error).removeprefix(f"{cluster}: ")
+def check(name: str, reply: Reply, what: str) -> None:
+    """Raise the error that an answer stands for, unless it is one to go on with."""
+    said = read_said(reply.status, reply.text)
+    if said is Said.DONE:
+        return
+    text = f"{name}: {what}: {reply.text or 'no words'} (HTTP {reply.status})"
+    if said is Said.TOO_LARGE:
+        raise TooMuch(text)
+    raise Transient(text) if said is Said.LATER else Permanent(f"{text}; {advice(reply.status, reply.text)}")
 
 
-def _external(text: str) -> dict[str, str]:
-    import yaml
-
-    document = yaml.safe_load(text) or {}
-    labels = (document.get("global") or {}).get("external_labels") or {}
-    return {str(name): str(value) for name, value in labels.items()}
+def short(error: FlotillaError, name: str) -> str:
+    """Return an error's text without the name before it."""
+    return str(error).removeprefix(f"{name}: ")
