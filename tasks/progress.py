@@ -1,0 +1,74 @@
+"""What was collected, kept in files: it saves reading again, and losing it costs no samples."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flotilla.metrics import completeness, quarantine, windows
+from flotilla.metrics.completeness import Ledger
+from flotilla.metrics.quarantine import Quarantined
+from flotilla.metrics.windows import Progress, Unreadable
+
+QUARANTINE = "quarantine.json"
+log = logging.getLogger("flotilla.collector")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of one cluster, always written together."""
+
+    progress: Progress
+    ledger: Ledger = field(default_factory=Ledger)
+
+
+def read_kept(folder: Path, cluster: str) -> Kept | None:
+    """Return what was kept of a cluster; None where nothing was, or nothing that can be read, which is logged."""
+    try:
+        plain = _read(folder / f"{cluster}.json")
+        return Kept(windows.from_json(plain["progress"]), completeness.from_json(plain["ledger"])) if plain else None
+    except (Unreadable, KeyError, TypeError) as error:
+        log.warning("cluster=%s what was collected is not known any more, and is read again: %s", cluster, error)
+        return None
+
+
+def write_kept(folder: Path, cluster: str, kept: Kept) -> None:
+    """Keep what was collected of a cluster."""
+    plain = {"progress": windows.to_json(kept.progress), "ledger": completeness.to_json(kept.ledger)}
+    _write(folder / f"{cluster}.json", plain)
+
+
+def read_quarantine(folder: Path) -> list[Quarantined]:
+    """Return what is in quarantine; raises Unreadable where the file is damaged: it is the only copy."""
+    plain = _read(folder / QUARANTINE)
+    return [quarantine.from_json(one) for one in (plain or {"records": []})["records"]]
+
+
+def write_quarantine(folder: Path, records: Iterable[Quarantined]) -> None:
+    """Keep what is in quarantine."""
+    _write(folder / QUARANTINE, {"records": [quarantine.to_json(one) for one in records]})
+
+
+def _read(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise Unreadable(f"{file}: {error}") from None
+
+
+def _write(file: Path, plain: Any) -> None:
+    """Write a file so that at any moment it is whole, the old one or the new one, also after a power failure."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    with beside.open("w", encoding="utf-8") as out:
+        json.dump(plain, out)
+        out.flush()
+        os.fsync(out.fileno())
+    beside.replace(file)
