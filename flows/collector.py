@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -173,14 +173,13 @@ class Collector:
         self._stopping = threading.Event()
         self._last: int | None = None
 
-    def run(self, tell: object = None) -> None:
-        """Beat until `stop`."""
+    def run(self, tell: Callable[[Cycle], None]) -> None:
+        """Beat until `stop`; ``tell`` is called with each cycle."""
         every = round(1000 * self.fleet.metrics.beat)
         while not self._stopping.wait(pause(now(), every) / 1000):
             cycle = self.cycle()
             log.info("%s", cycle)
-            if callable(tell):
-                tell(cycle)
+            tell(cycle)
 
     def stop(self) -> None:
         """End after the cycle that is under way."""

@@ -23,6 +23,7 @@ def ensure(hub: Hub, binaries: Binaries) -> None:
 def start(hub: Hub, part: str, binaries: Binaries) -> None:
     """Have one part running and answering."""
     hub.directory.mkdir(parents=True, exist_ok=True)
+    (hub.directory / "url").write_text(hub.store)
     if processes.life(hub, part) is Life.DEAD:
         processes.start(hub, part, [str(binaries[part]), *_flags(hub)])
     wait_until(f"an answer of {part}", lambda: not_ready(hub), within=_PATIENCE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -92,5 +93,6 @@ class Store:
 
 def store_of(settings: config.Store) -> Store:
     """Return the store that a fleet file names; raises InvalidInput where a variable with a credential is not set."""
-    door = AtUrl(NAME, settings.url, headers_of(settings.headers_env, "metrics.store.headersEnv"))
+    url = os.environ.get(settings.url_env or "") or settings.url
+    door = AtUrl(NAME, url, headers_of(settings.headers_env, "metrics.store.headersEnv"))
     return Store(door, settings.write_path, settings.api_path)

@@ -108,12 +108,13 @@ class StoreKind(StrEnum):
 class Store(Strict):
     """Where samples are written by remote_write 1.0 and asked for by PromQL.
 
-    ``writePath`` and ``apiPath`` follow the address: of Mimir /api/v1/push and /prometheus/api/v1. ``headersEnv`` gives for
+    ``urlEnv`` names the environment variable that holds the address, if it is set; else it is ``url``. ``writePath`` and ``apiPath`` follow the address: of Mimir /api/v1/push and /prometheus/api/v1. ``headersEnv`` gives for
     names of headers the environment variables that hold their values. ``batchBytes`` bounds a request, before compression.
     """
 
     kind: StoreKind = StoreKind.VICTORIA_METRICS
     url: Address = "http://127.0.0.1:8428"
+    url_env: Annotated[str, Field(pattern=f"^{_VARIABLE.pattern}$")] | None = None
     write_path: Path = "/api/v1/write"
     api_path: Path = "/api/v1"
     headers_env: HeadersEnv = Field(default_factory=dict)

@@ -1,0 +1,25 @@
+"""`flotilla collect`: the collector as a plain process: signals and log lines."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from flotilla.fleet import Fleet
+from flows.collector import Collector, Cycle
+
+log = logging.getLogger("flotilla.collector")
+
+
+def collect_for_good(fleet: Fleet, folder: str, tell: Callable[[Cycle], None] | None = None) -> None:
+    """Collect until SIGTERM or SIGINT; ``tell`` is called with each cycle."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    collector = Collector(fleet, Path(folder))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: collector.stop())
+    collector.run(tell or (lambda _: None))
+    log.info("ended")
