@@ -23,6 +23,7 @@ Follow = Annotated[bool, typer.Option("--follow/--detach", help="Stay until the 
 Yes = Annotated[bool, typer.Option("--yes", help="Agree at every gate (approve=auto), where the fleet file allows it.")]
 Force = Annotated[bool, typer.Option("--force", help="Take over fields that others own; else they are conflicts.")]
 KEEPER = "services/keep-wired"
+COLLECTOR = "metrics/collect"
 
 
 @app.callback()
@@ -228,6 +229,7 @@ def server_up() -> None:
         typer.echo(f"prefect {name}: {done}")
     orchestrator.deploy_all()
     typer.echo(f"keeper of services: {prefect_api.ensure_running(KEEPER)}")
+    typer.echo(f"collector of metrics: {prefect_api.ensure_running(COLLECTOR)}")
     typer.echo(f"prefect UI: {prefect_api.ui_link()}")
 
 

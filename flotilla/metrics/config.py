@@ -108,8 +108,9 @@ class StoreKind(StrEnum):
 class Store(Strict):
     """Where samples are written by remote_write 1.0 and asked for by PromQL.
 
-    ``urlEnv`` names the environment variable that holds the address, if it is set; else it is ``url``. ``writePath`` and ``apiPath`` follow the address: of Mimir /api/v1/push and /prometheus/api/v1. ``headersEnv`` gives for
-    names of headers the environment variables that hold their values. ``batchBytes`` bounds a request, before compression.
+    ``urlEnv`` names the environment variable that holds the address, if it is set; else it is ``url``. ``writePath`` and
+    ``apiPath`` follow the address: of Mimir /api/v1/push and /prometheus/api/v1. ``headersEnv`` gives for names of headers the
+    environment variables that hold their values. ``batchBytes`` bounds a request, before compression.
     """
 
     kind: StoreKind = StoreKind.VICTORIA_METRICS
