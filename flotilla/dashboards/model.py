@@ -171,14 +171,15 @@ class Table(_Panel):
 class Rank(StrEnum):
     """What the order of a Top N is made by, always on the whole range.
 
-    ``rate``: the expression with its rates taken over the range; ``mean`` and ``max``: of its values over the range;
-    ``last``: its value at the end.
+    ``mean`` and ``max``: of the expression's values over the range; ``last``: its value at the end; ``window``: the
+    expression with ``$__rate_interval`` widened to the range, which is cheap, and right where series do not come and go
+    within a sum.
     """
 
-    RATE = "rate"
     MEAN = "mean"
     MAX = "max"
     LAST = "last"
+    WINDOW = "window"
 
 
 class Others(StrEnum):
@@ -190,30 +191,21 @@ class Others(StrEnum):
 
 
 class TopN(_Panel):
-    """The ``k`` largest series named by the labels ``by``, ranked on the range; ``lines`` also draws them over the range.
-
-    ``ranking`` is an expression of one's own for the rank; ``rank`` is then only how vmui approximates it.
-    """
+    """The ``k`` largest series named by the labels ``by``, ranked on the range; ``lines`` also draws them over the range."""
 
     kind: Literal["topN"]
     by: Some[LabelName]
     expr: Promql
     k: int = Field(default=10, ge=1, le=50)
-    rank: Rank | None = None
-    ranking: Promql | None = None
+    rank: Rank = Rank.MEAN
     others: Others = Others.SUM
     lines: bool = True
 
     @model_validator(mode="after")
     def _rank_fits(self) -> TopN:
-        if self.rank is Rank.RATE and RATE_INTERVAL not in self.expr:
-            raise ValueError(f"rank: rate is for an expr with {RATE_INTERVAL}; mean, max or last otherwise")
+        if "cluster" not in self.by:
+            raise ValueError("by: labels that include cluster, else things of one name in two clusters would be one")
         return self
-
-    @property
-    def ranked_by(self) -> Rank:
-        """Its rank; where none is written, rate for rates and mean for anything else."""
-        return self.rank or (Rank.RATE if RATE_INTERVAL in self.expr else Rank.MEAN)
 
 
 Panel = Timeseries | Stat | Table | TopN
@@ -318,7 +310,7 @@ def _panel(panel: Any, file: str, at: str, problems: list[Problem]) -> Any:
 
 
 def _contradictions(dashboard: Dashboard, file: str) -> Iterator[Problem]:
-    """Yield names that stand twice: of variables, and of panels within a row."""
+    """Yield what no single field shows: names that stand twice, and a window to be widened where there is none."""
     names = [variable.name for variable in dashboard.variables]
     for index, name in enumerate(names):
         if name in names[:index] or name in dashboard.parts:
@@ -328,3 +320,8 @@ def _contradictions(dashboard: Dashboard, file: str) -> Iterator[Problem]:
         for index, title in enumerate(titles):
             if title in titles[:index]:
                 yield Problem(file, f"rows[{at}].panels[{index}].title", title, "a title that no other panel of the row has")
+        for index, panel in enumerate(row.panels):
+            widened = isinstance(panel, TopN) and panel.rank is Rank.WINDOW and dashboard.expanded(panel.expr)
+            if widened and RATE_INTERVAL not in widened:
+                allowed = f"mean, max or last: there is no {RATE_INTERVAL} in expr that could be widened"
+                yield Problem(file, f"rows[{at}].panels[{index}].rank", "window", allowed)

@@ -12,6 +12,7 @@ from flotilla.dashboards.promql import INTERVAL, RANGE, RATE_INTERVAL, with_dura
 from flotilla.dashboards.units import duration_of
 
 POINTS = 240  # of a line: more than a phone shows, less than makes a store sweat
+INNER_POINTS = 60  # of a subquery over the range, which is done for every series
 _STEPS = (15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 43_200, 86_400)
 _VARIABLE = re.compile(r"\$(?:([a-zA-Z]\w*)|\{([a-zA-Z]\w*)\})")
 _REGEX_SIGNS = re.compile(r"([\\.+*?()|\[\]{}^$])")
@@ -35,8 +36,8 @@ class Picks:
     @property
     def durations(self) -> dict[str, str]:
         """What the duration variables stand for; a rate sees at least four scrapes, and every one between two points."""
-        rate = max(4 * self.scrape, self.step + self.scrape)
-        values = {RANGE: self.end - self.start, RATE_INTERVAL: rate, INTERVAL: self.step}
+        rate, span = max(4 * self.scrape, self.step + self.scrape), self.end - self.start
+        values = {RANGE: span, RATE_INTERVAL: rate, INTERVAL: max(self.scrape, span // INNER_POINTS)}
         return {name: duration_of(seconds) for name, seconds in values.items()}
 
     def now(self, expr: str) -> Question:

@@ -5,6 +5,7 @@ A plain ``topk`` in a picture picks anew at each step: series come and go, and n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -12,35 +13,32 @@ from flotilla.dashboards.answers import Series
 from flotilla.dashboards.model import Others, Rank, TopN
 from flotilla.dashboards.promql import INTERVAL, RANGE, RATE_INTERVAL, pinned_to_end, with_durations
 
-Key = tuple[str, ...]
-"""The values of the labels ``by``."""
-
 
 @dataclass(frozen=True)
 class Ranking:
-    """The first series with their values, the largest first; the remainder and how many series it stands for."""
+    """The first series with their values, the largest first; what is told of the ``others_count`` others; the total."""
 
-    top: tuple[tuple[Key, float], ...]
+    top: tuple[tuple[Series, float], ...]
     others: float | None
     others_count: int
     total: float | None
 
 
 def ranking_text(panel: TopN, expr: str) -> str:
-    """Return what a panel is ranked by, asked at the end of the range; ``expr`` and the panel's ranking are open texts."""
-    match panel.ranked_by:
-        case Rank.RATE:
-            return with_durations(expr, {RATE_INTERVAL: RANGE})
+    """Return what a panel is ranked by, to be asked at the end of the range; ``expr`` is an open text."""
+    match panel.rank:
         case Rank.MEAN:
             return f"avg_over_time(({expr})[{RANGE}:{INTERVAL}])"
         case Rank.MAX:
             return f"max_over_time(({expr})[{RANGE}:{INTERVAL}])"
         case Rank.LAST:
             return expr
+        case Rank.WINDOW:
+            return with_durations(expr, {RATE_INTERVAL: RANGE})
 
 
 def top_text(panel: TopN, ranking: str) -> str:
-    """Return the query of the first k, asked at the end of the range."""
+    """Return the query of the first k, for a view that asks for no more than it shows."""
     return f"topk({panel.k}, {ranking})"
 
 
@@ -57,23 +55,19 @@ def lines_text(panel: TopN, expr: str, ranking: str) -> str:
     return f"({expr}) and on ({', '.join(panel.by)}) topk({panel.k}, {pinned_to_end(ranking)})"
 
 
-def rank(panel: TopN, top: Iterable[Series], total: float | None, count: int) -> Ranking:
-    """Return the ranking of some series and what is left of the total, or of the average, for the others.
-
-    ``total`` is the sum (of an average, the average) over all ``count`` series; None where it is not known.
-    """
-    values = {one.key(panel.by): one.last for one in top}
-    known = sorted(((key, value) for key, value in values.items() if value is not None), key=lambda one: (-one[1], one[0]))
-    first = tuple(known[: panel.k])
-    others_count = max(0, count - len(first))
-    if panel.others is Others.NONE or total is None:
-        return Ranking(first, None, others_count, None)
-    shown = sum(value for _, value in first)
-    whole = total if panel.others is Others.SUM else total * count
-    rest = _without_noise(whole - shown, whole)
-    if not others_count:
-        return Ranking(first, None, 0, shown if panel.others is Others.SUM else total)
-    return Ranking(first, rest if panel.others is Others.SUM else rest / others_count, others_count, total)
+def rank(panel: TopN, found: Iterable[Series]) -> Ranking:
+    """Return the ranking of all the series that answered; those without a number are left out."""
+    known = [(one, value) for one in found if (value := one.last) is not None]
+    known.sort(key=lambda one: (-one[1], one[0].labels))
+    top, rest = tuple(known[: panel.k]), [value for _, value in known[panel.k :]]
+    match panel.others:
+        case Others.SUM:
+            others, total = math.fsum(rest), math.fsum(value for _, value in known)
+            return Ranking(top, others if rest else None, len(rest), total if known else None)
+        case Others.AVERAGE:
+            return Ranking(top, math.fsum(rest) / len(rest) if rest else None, len(rest), None)
+        case Others.NONE:
+            return Ranking(top, None, len(rest), None)
 
 
 def remainder(total: Mapping[float, float], shown: Iterable[Series]) -> dict[float, float]:
