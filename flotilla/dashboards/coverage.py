@@ -70,6 +70,11 @@ def cluster_states(expected: Sequence[str], watermarks: Mapping[str, float], end
     return tuple(_state(name, watermarks, end) for name in names)
 
 
+def complete_until(states: Iterable[ClusterState], now: float) -> float:
+    """Return up to when every cluster that is not silent has been collected: a picture to there has no ragged edge."""
+    return min([now, *(one.since for one in states if one.freshness is Freshness.FRESH and one.since is not None)])
+
+
 def coverage(states: Iterable[ClusterState], text: str, replies: Mapping[str, Reply]) -> Coverage:
     """Return what an expression covers; ``replies`` answer ``presence_texts``, by text. Raises NotPromql."""
     root, states = parse(text), tuple(states)

@@ -49,9 +49,8 @@ def _held(panel: Table, column: Column, found: Iterable[Series]) -> Mapping[tupl
 
 
 def _heading(column: Column, value: str) -> Heading:
-    return Heading(
-        f"{column.title}: {value}" if value else column.title, column.unit, value if column.spread == CLUSTER else ""
-    )
+    group, cluster = (column.title if column.spread else ""), (value if column.spread == CLUSTER else "")
+    return Heading(value or column.title, column.unit, column.show is not None, group, cluster)
 
 
 def _cell(frame: Frame, column: Column, value: str, found: Sequence[Series]) -> Cell:

@@ -56,8 +56,9 @@ def lines_text(panel: TopN, expr: str, ranking: str) -> str:
 
 
 def rank(panel: TopN, found: Iterable[Series]) -> Ranking:
-    """Return the ranking of all the series that answered; those without a number are left out."""
-    known = [(one, value) for one in found if (value := one.last) is not None]
+    """Return the ranking of all the series that answered; those without a number are left out, and zeros of a sum."""
+    summed = panel.others is Others.SUM
+    known = [(one, value) for one in found if (value := one.last) is not None and (value or not summed)]
     known.sort(key=lambda one: (-one[1], one[0].labels))
     top, rest = tuple(known[: panel.k]), [value for _, value in known[panel.k :]]
     match panel.others:

@@ -77,10 +77,12 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Heading:
-    """The head of a table's column; ``cluster`` where it is about one cluster only."""
+    """The head of a table's column; ``group`` stands over columns spread from one, ``cluster`` where it is of one only."""
 
     title: str
     unit: Unit
+    text: bool = False
+    group: str = ""
     cluster: str = ""
 
 
