@@ -62,10 +62,17 @@ function scale(bands, frame) {
     if (bound > high && bound < high * 1.5) high = bound;
   }
   if (!(high > low)) high = low + 1;
-  const base = frame.unit.startsWith("bytes") ? 1024 ** Math.max(0, Math.floor(Math.log(high) / Math.log(1024))) : 1;
+  const base = baseOf(frame.unit, high);
   const step = base * nice((high - low) / base / 4);
   low = Math.floor(low / step) * step;
   return [low, Math.ceil(high / step - 1e-9) * step, step];
+}
+
+// What steps of an axis are round in: a power of 1024 for bytes, a minute or an hour for long spans.
+function baseOf(unit, high) {
+  if (unit.startsWith("bytes")) return 1024 ** Math.max(0, Math.floor(Math.log(high) / Math.log(1024)));
+  if (unit === "seconds") return high >= 172800 ? 86400 : high >= 7200 ? 3600 : high >= 120 ? 60 : 1;
+  return 1;
 }
 
 function nice(rough) {

@@ -152,11 +152,11 @@ async function drawStrip(mine) {
   const signs = { fresh: "●", silent: "◌", "never seen": "◌", unknown: "?" };
   at("clusters").replaceChildren(...told.clusters.map((one) => {
     const known = fleet.clusters.find((cluster) => cluster.name === one.cluster);
-    const since = one.freshness === "silent" ? ` since ${clock(one.since, true)}` : "";
+    const words = one.freshness === "silent" ? `silent since ${clock(one.since, true)} (${span(one.lag)})` : one.sentence;
     const away = picks.values.cluster?.length && !picks.values.cluster.includes(one.cluster) ? "not picked" : "";
     return element("li", { class: `cluster ${one.freshness.replace(" ", "-")} ${away && "away"}`, title: one.sentence },
       element("span", { "aria-hidden": "true" }, `${signs[one.freshness]} `), element("b", {}, one.cluster),
-      known && known.role !== one.cluster ? ` ${known.role}` : "", element("span", { class: "quiet" }, ` ${away || `${one.sentence}${since}`}`));
+      known && known.role !== one.cluster ? ` ${known.role}` : "", element("span", { class: "quiet" }, ` ${away || words}`));
   }));
   notice(told.error ? `How recent the clusters are is not known: ${told.error}` : lackNotice(told.clusters));
 }
