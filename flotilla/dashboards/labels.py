@@ -11,7 +11,7 @@ STAMPED = frozenset({"cluster", "site", "role"})
 """Labels that every series of the store has: the collector stamps them."""
 
 Known = Mapping[str, frozenset[str]]
-"""Metric -> its labels, without those that are stamped."""
+"""Metric -> its labels."""
 
 SETS = frozenset(["and", "or", "unless"])
 _NO_SERIES = frozenset(["vector", "time", "scalar", "pi"])
@@ -71,7 +71,7 @@ def labels_of(node: Node, known: Known) -> Labels:
 
 def _of_selector(node: Selector, known: Known) -> Labels:
     labels = known.get(node.name)
-    return Labels(STAMPED, open=True) if labels is None else Labels(STAMPED | labels)
+    return Labels(STAMPED, open=True) if labels is None else Labels(labels)
 
 
 def _of_call(node: Call, known: Known) -> Labels:
