@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -27,9 +28,11 @@ from flotilla.dashboards.frames import Frame, questions
 from flotilla.dashboards.model import CLUSTER, Dashboard, parse_dashboards
 from flotilla.dashboards.picks import Picks
 from flotilla.dashboards.promql import NotPromql
+from flotilla.dashboards.vmui import vmui_dashboard
 from flotilla.errors import InvalidInput, Problem, phrase
 from flotilla.fleet import Fleet
 from tasks.asking import Asker
+from tasks.dashboard_files import write_texts
 from tasks.manifests import read_texts
 from tasks.pages import Asked, Site, files_of_page, open_server
 from tasks.promql import Store, ask, label_values
@@ -145,6 +148,16 @@ def open_desk(dashboards: Mapping[str, Dashboard], fleet: Fleet | None, store: S
     """Return a desk that asks a store; ``dashboards`` are by file."""
     by_name = {dashboard.name: dashboard for dashboard in dashboards.values()}
     return Desk(by_name, fleet, store, Asker(lambda question: ask(store, question)))
+
+
+def export_dashboards(dashboards: Mapping[str, Dashboard], form: str, folder: str, fleet: Fleet) -> tuple[str, ...]:
+    """Write dashboards for ``grafana`` or ``vmui`` into a folder; returns the files' paths."""
+    if form == "grafana":
+        from flotilla.dashboards.grafana import grafana_json  # only here: the library brings hundreds of classes
+
+        return write_texts(folder, {f"{one.name}.json": grafana_json(one, fleet.names) for one in dashboards.values()})
+    told = {f"{one.name}.json": json.dumps(vmui_dashboard(one), indent=2) + "\n" for one in dashboards.values()}
+    return write_texts(folder, told)
 
 
 def _picks(asked: Asked) -> Picks:
