@@ -49,7 +49,7 @@ _LACKS = "Over 120 s: a cluster is silent, and every number below lacks it from 
 
 def _panel(chart: _Lines) -> dict[str, Any]:
     wording = WORDINGS[chart.unit]
-    scaled = [expr if wording.divisor == 1 else f"({expr}) / {wording.divisor:g}" for expr, _ in chart.lines]
+    scaled = [expr if wording.divisor == 1 else f"({expr}) / {wording.divisor:.10g}" for expr, _ in chart.lines]
     return {
         "title": chart.title,
         "description": chart.description,
