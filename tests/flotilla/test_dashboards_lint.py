@@ -9,10 +9,11 @@ from flotilla.dashboards.findings import Finding, Place, Rule
 from flotilla.dashboards.lint import costs, knowing, lint_dashboard, lint_expression, lint_rules, metrics_of
 from flotilla.dashboards.model import parse_dashboard
 from flotilla.dashboards.promql import parse
-from flotilla.dashboards.rules import parse_rules
+from flotilla.dashboards.rules import Rules, parse_rules
 from tests.flotilla import deployed
 from tests.flotilla.deployed import page
 
+FRESH = "flotilla:cluster_fresh:bool == 1"
 HERE = Place("mine.yaml", "Panel")
 ANY = Ground(known=None)
 
@@ -120,7 +121,7 @@ def test_topk_that_picks_anew_at_each_step_is_found(text, drawn, is_found):
 @pytest.mark.parametrize(
     ("text", "rule", "told"),
     [
-        ("kube_deployment_spec_replica", Rule.UNKNOWN_METRIC, "there is kube_deployment_spec_paused"),
+        ("kube_deployment_spec_replica", Rule.UNKNOWN_METRIC, "there is kube_deployment_spec_replicas"),
         ('kube_pod_info{nod="a"}', Rule.UNKNOWN_LABEL, "kube_pod_info has no label nod; it has cluster, created_by_kind"),
         ("max by (cluster, pods) (kube_pod_info)", Rule.UNKNOWN_LABEL, "max names the label pods, which nothing in it has"),
     ],
@@ -175,37 +176,31 @@ def test_a_top_n_whose_series_are_named_otherwise_is_found():
         assert rules == [one.rule for one in lint_dashboard(parse_dashboard(page(text), "mine.yaml"), "mine.yaml", Ground())]
 
 
-def rules_of(text: str) -> list[Rule]:
-    parsed = parse_rules(f"groups:\n  - name: g\n    rules:\n{text}", "mine.yaml")
-    return [one.rule for one in lint_rules({"mine.yaml": parsed}, ANY)]
+def rules_of(rules: str) -> Rules:
+    return parse_rules(f"groups: [{{name: g, rules: [{rules}]}}]", "mine.yaml")
 
 
 @pytest.mark.parametrize(
-    ("text", "rules"),
+    ("rules", "expected"),
     [
-        ("      - {alert: A, expr: up == 0}", [Rule.IGNORES_STALENESS]),
-        ("      - {alert: A, expr: 'up == 0 and on (cluster) flotilla:cluster_fresh:bool == 1'}", []),
-        ("      - {alert: A, expr: flotilla_gap_seconds > 0}", []),
-        (
-            "      - {record: a:b, expr: up and on (cluster) flotilla:cluster_fresh:bool == 1}\n      - {alert: A, expr: 'a:b == 0'}",
-            [],
-        ),
-        ("      - {record: a:b, expr: up}\n      - {alert: A, expr: 'a:b == 0'}", [Rule.IGNORES_STALENESS]),
-        ("      - {record: a:b, expr: sum(}", [Rule.PARSE]),
-        ("      - {record: a:b, expr: sum by (pod) (up)}", [Rule.FORGETS_CLUSTER]),
+        ("{alert: A, expr: up == 0}", [Rule.IGNORES_STALENESS]),
+        (f"{{alert: A, expr: 'up == 0 and on (cluster) {FRESH}'}}", []),
+        ("{alert: A, expr: flotilla_gap_seconds > 0}", []),
+        (f"{{record: 'a:b', expr: 'up and on (cluster) {FRESH}'}}, {{alert: A, expr: 'a:b == 0'}}", []),
+        ("{record: 'a:b', expr: up}, {alert: A, expr: 'a:b == 0'}", [Rule.IGNORES_STALENESS]),
+        ("{record: 'a:b', expr: sum(}", [Rule.PARSE]),
+        ("{record: 'a:b', expr: sum by (pod) (up)}", [Rule.FORGETS_CLUSTER]),
     ],
 )
-def test_an_alert_that_takes_silence_for_quiet_is_found(text, rules):
-    assert rules == rules_of(text)
+def test_an_alert_that_takes_silence_for_quiet_is_found(rules, expected):
+    assert expected == [one.rule for one in lint_rules({"mine.yaml": rules_of(rules)}, ANY)]
 
 
 def test_what_is_recorded_is_known_with_the_labels_of_its_expression():
-    parsed = parse_rules(
-        "groups:\n  - {name: g, rules: [{record: 'n:x:sum', expr: 'sum by (node) (max by (cluster, node) (kube_node_info))', labels: {a: b}}]}",
-        "f",
-    )
+    expr = "sum by (node) (max by (cluster, node) (kube_node_info))"
+    rules = rules_of(f"{{record: 'n:x:sum', expr: '{expr}', labels: {{a: b}}}}").rules
 
-    assert frozenset({"node", "a"}) == knowing(Ground(), parsed.rules).labels["n:x:sum"]
+    assert frozenset({"node", "a"}) == knowing(Ground(), rules).labels["n:x:sum"]
 
 
 def test_the_deployed_dashboards_and_rules_are_clean():
