@@ -104,7 +104,9 @@ class Headroom:
 
     def sentence(self) -> str:
         """Return it in one line."""
-        others = " and ".join(self.survivors) or "nobody"
+        if not self.survivors:
+            return f"If {self.lost} falls, nobody is left to hold it"
+        others = " and ".join(self.survivors)
         unseen = "; ".join(map(str, self.unknown))
         missing = [f"{_shown(-one.spare, one.resource)} are missing" for one in self.strains if one.holds is Holds.NO]
         match self.holds:

@@ -11,8 +11,8 @@ from tests.flotilla import deployed
 
 
 def test_a_rule_file_is_read_with_its_durations():
-    text = "groups: [{name: g, interval: 1m, rules: [{alert: A, expr: up == 0, for: 5m, keep_firing_for: 90s, labels: {severity: page}}]}]"
-    (rule,) = parse_rules(text, "mine.yaml").rules
+    rule = "{alert: A, expr: up == 0, for: 5m, keep_firing_for: 90s, labels: {severity: page}}"
+    (rule,) = parse_rules(f"groups: [{{name: g, interval: 1m, rules: [{rule}]}}]", "mine.yaml").rules
 
     assert ("A", 300, 90, {"severity": "page"}) == (rule.name, rule.held, rule.keep_firing_for, rule.labels)
 
