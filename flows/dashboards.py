@@ -23,7 +23,7 @@ from flotilla.dashboards.coverage import (
     together,
     watermarks_of,
 )
-from flotilla.dashboards.drawing import view
+from flotilla.dashboards.drawing import believable, view
 from flotilla.dashboards.frames import Frame, questions
 from flotilla.dashboards.model import CLUSTER, Dashboard, parse_dashboards
 from flotilla.dashboards.picks import Picks
@@ -98,7 +98,7 @@ class Desk:
             raise InvalidInput([Problem(dashboard.name, frame.panel.title, phrase(str(error)), "PromQL")]) from None
         warnings = {warning for reply in replies.values() if not isinstance(reply, Unanswered) for warning in reply.warnings}
         return {
-            "view": telling.told_view(view(frame, replies)),
+            "view": telling.told_view(believable(view(frame, replies), covered)),
             "coverage": telling.told_coverage(covered),
             "warnings": sorted(warnings),
             "queries": [question.expr for question in replies],

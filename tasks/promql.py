@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -100,7 +101,8 @@ def _json(store: Store, path: str, form: Mapping[str, str], *, get: bool = False
     except httpx.TimeoutException:
         raise _NoAnswer(f"the store {store} did not answer within {PATIENCE:.0f} s") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise _NoAnswer(f"the store {store} cannot be reached: {str(error) or type(error).__name__}") from None
+        told = re.sub(r"^\[Errno [^]]*\] ", "", str(error)) or type(error).__name__
+        raise _NoAnswer(f"the store {store} cannot be reached: {told}") from None
     return _good(store, answer)
 
 

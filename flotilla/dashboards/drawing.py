@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from flotilla.dashboards import topn
 from flotilla.dashboards.answers import Answer, Question, Reply, Series, Unanswered
 from flotilla.dashboards.colours import colour_of
+from flotilla.dashboards.coverage import Coverage
 from flotilla.dashboards.frames import Frame, RankingQuestions, questions, ranking_questions
 from flotilla.dashboards.grids import grid
 from flotilla.dashboards.levels import level_of
 from flotilla.dashboards.model import CLUSTER, Others, Stat, Table, Timeseries, TopN
-from flotilla.dashboards.views import Bar, Bars, Chart, Line, Number, Numbers, View
+from flotilla.dashboards.views import Bar, Bars, Chart, Grid, Line, Number, Numbers, View
 
 Replies = Mapping[Question, Reply]
 MOST_LINES = 60  # in one picture; more can be told apart by nobody
@@ -35,6 +36,15 @@ def view(frame: Frame, replies: Replies) -> View:
             return grid(frame, frame.panel, [_series(replies, frame.picks.now(text)) for text in frame.texts])
         case TopN():
             return _bars(frame, frame.panel, replies)
+
+
+def believable(seen: View, covered: Coverage) -> View:
+    """Return a view, unless it tells of now and no cluster can be seen: no number then means anything, a zero least of all."""
+    if isinstance(seen, Numbers | Grid) and covered.lacks and not covered.covers:
+        return Unanswered(
+            f"of the clusters that were picked none can be seen ({', '.join(one.cluster for one in covered.lacks)})"
+        )
+    return seen
 
 
 def name_of(one: Series, legend: str, instead: str = "") -> str:
@@ -80,7 +90,7 @@ def _bars(frame: Frame, panel: TopN, replies: Replies) -> Bars:
     found = topn.rank(panel, _series(replies, asked.ranking))
     bars = tuple(_bar(frame, panel, one, value, found.total) for one, value in found.top)
     averaged = panel.others is Others.AVERAGE
-    chart = _lines(frame, panel, asked, replies) if panel.lines else None
+    chart = _lines(frame, panel, asked, replies, {one.key(panel.by) for one, _ in found.top}) if panel.lines else None
     return Bars(bars, found.others, found.others_count, found.total, averaged, chart)
 
 
@@ -94,8 +104,9 @@ def _named(one: Series, by: Iterable[str]) -> str:
     return " / ".join(value for value in one.key(by) if value)
 
 
-def _lines(frame: Frame, panel: TopN, asked: RankingQuestions, replies: Replies) -> Chart:
-    shown = sorted(_series(replies, asked.lines), key=lambda one: _named(one, panel.by)) if asked.lines else []
+def _lines(frame: Frame, panel: TopN, asked: RankingQuestions, replies: Replies, top: Set[tuple[str, ...]]) -> Chart:
+    found = _series(replies, asked.lines) if asked.lines else ()
+    shown = sorted((one for one in found if one.key(panel.by) in top), key=lambda one: _named(one, panel.by))
     lines = [Line(_named(one, panel.by), dict(one.labels), one.points, colour_of(one, frame.clusters)) for one in shown]
     totals = _series(replies, asked.sum) if asked.sum else ()
     if totals:

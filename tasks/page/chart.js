@@ -103,23 +103,27 @@ function times(frame, x, width) {
   return found;
 }
 
-// Hatching from the last sample of a cluster on: the lines there are of the others only.
+// Hatching from the last sample of each cluster on: the lines there are of the others only.
 function missing(frame, x, width) {
-  const lacks = frame.lacks.filter((lack) => lack.since === null || lack.since < frame.end);
-  if (!lacks.length) return [];
-  const since = Math.max(frame.start, Math.min(...lacks.map((lack) => lack.since ?? frame.start)));
+  const lacks = frame.lacks
+    .map((lack) => ({ cluster: lack.cluster, since: Math.max(frame.start, lack.since ?? frame.start) }))
+    .filter((lack) => lack.since < frame.end)
+    .sort((a, b) => a.since - b.since);
+  return lacks.flatMap((lack, index) => hatched(lack, index, x(lack.since), width - EDGE.right));
+}
+
+function hatched(lack, index, from, to) {
   const id = `hatch-${(patterns += 1)}`;
-  const pattern = drawn("pattern", { id, width: 7, height: 7, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
+  const turn = `rotate(${index % 2 ? -45 : 45})`;
+  const pattern = drawn("pattern", { id, width: 7, height: 7, patternUnits: "userSpaceOnUse", patternTransform: turn },
     drawn("rect", { width: 2.5, height: 7, class: "hatch" }));
-  const from = x(since);
-  const to = width - EDGE.right;
-  const words = `without ${lacks.map((lack) => lack.cluster).join(", ")}`;
-  const fits = to - from > words.length * 6;
+  const words = `without ${lack.cluster}`;
+  const fits = to - from > words.length * 6.5;
   return [
     drawn("defs", {}, pattern),
     drawn("rect", { x: from, y: EDGE.top, width: Math.max(3, to - from), height: HEIGHT - EDGE.top - EDGE.bottom, fill: `url(#${id})` },
       drawn("title", {}, words)),
-    drawn("text", { x: fits ? from + 4 : from - 4, y: EDGE.top + 11, class: fits ? "lack" : "lack before" }, words),
+    drawn("text", { x: fits ? from + 4 : from - 4, y: EDGE.top + 11 + 13 * index, class: fits ? "lack" : "lack before" }, words),
   ];
 }
 

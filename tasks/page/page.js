@@ -152,7 +152,7 @@ async function drawStrip(mine) {
   const signs = { fresh: "●", silent: "◌", "never seen": "◌", unknown: "?" };
   at("clusters").replaceChildren(...told.clusters.map((one) => {
     const known = fleet.clusters.find((cluster) => cluster.name === one.cluster);
-    const words = one.freshness === "silent" ? `silent since ${clock(one.since, true)} (${span(one.lag)})` : one.sentence;
+    const words = told.error ? "not known" : one.freshness === "silent" ? `silent since ${clock(one.since, true)} (${span(one.lag)})` : one.sentence;
     const away = picks.values.cluster?.length && !picks.values.cluster.includes(one.cluster) ? "not picked" : "";
     return element("li", { class: `cluster ${one.freshness.replace(" ", "-")} ${away && "away"}`, title: one.sentence },
       element("span", { "aria-hidden": "true" }, `${signs[one.freshness]} `), element("b", {}, one.cluster),
@@ -162,10 +162,12 @@ async function drawStrip(mine) {
 }
 
 function lackNotice(clusters) {
-  const lacking = clusters.filter((one) => one.freshness === "silent" || one.freshness === "never seen");
+  const picked = clusters.filter((one) => !picks.values.cluster?.length || picks.values.cluster.includes(one.cluster));
+  const lacking = picked.filter((one) => one.freshness === "silent" || one.freshness === "never seen");
   if (!lacking.length) return "";
   const words = lacking.map((one) => `${one.cluster} ${one.since === null ? "was never seen" : `is silent since ${clock(one.since, true)}`}`);
-  return `${words.join("; ")}: numbers as of now are of the other clusters only, and lines are hatched from then on.`;
+  const rest = lacking.length === picked.length ? "nothing is known as of now" : "numbers as of now are of the other clusters only";
+  return `${words.join("; ")}: ${rest}, and lines are hatched from then on.`;
 }
 
 function notice(text) {
