@@ -77,11 +77,12 @@ def cardinality(store: Store, metrics: Iterable[str], now: float) -> dict[str, i
 
 def _names(store: Store, path: str, form: Mapping[str, str]) -> tuple[str, ...]:
     try:
-        return tuple(str(one) for one in _json(store, path, form, get=True)["data"])
+        found = _json(store, path, form, get=True).get("data")
     except _NoAnswer as error:
         raise Permanent(str(error)) from None
-    except (KeyError, TypeError):
-        raise Permanent(f"the store {store} answered JSON that is not Prometheus's") from None
+    if not isinstance(found, list):
+        raise Permanent(f"the store {store} answered JSON that is not Prometheus's")
+    return tuple(map(str, found))
 
 
 @cache
