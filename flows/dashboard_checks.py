@@ -12,7 +12,8 @@ from flotilla.dashboards.checks import Ground
 from flotilla.dashboards.findings import Finding, Place, Rule
 from flotilla.dashboards.frames import Frame, questions
 from flotilla.dashboards.lint import costs, lint_dashboard, lint_rules, metrics_of
-from flotilla.dashboards.model import Dashboard, parse_dashboards
+from flotilla.dashboards.model import Dashboard
+from flotilla.dashboards.parsing import parse_dashboards
 from flotilla.dashboards.picks import Picks
 from flotilla.dashboards.promql import NotPromql
 from flotilla.dashboards.rules import Rules, parse_rules

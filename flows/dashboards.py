@@ -25,7 +25,8 @@ from flotilla.dashboards.coverage import (
 )
 from flotilla.dashboards.drawing import believable, view
 from flotilla.dashboards.frames import Frame, questions
-from flotilla.dashboards.model import CLUSTER, Dashboard, parse_dashboards
+from flotilla.dashboards.model import CLUSTER, Dashboard
+from flotilla.dashboards.parsing import parse_dashboards
 from flotilla.dashboards.picks import Picks
 from flotilla.dashboards.promql import NotPromql
 from flotilla.dashboards.vmui import vmui_dashboard
@@ -88,9 +89,10 @@ class Desk:
         number, began = _one(asked, "panel"), self.now()
         if not number.isdigit() or int(number) >= len(dashboard.panels):
             raise _wrong("panel", number, f"a number below {len(dashboard.panels)}")
-        states = [one for one in self._states(picks.end) if _is_picked(one.cluster, picks)]
+        every = self._states(picks.end)
+        states = [one for one in every if _is_picked(one.cluster, picks)]
         lacking = frozenset(one.cluster for one in states if one.freshness in (Freshness.SILENT, Freshness.NEVER))
-        frame = Frame(dashboard, dashboard.panels[int(number)], picks, tuple(one.cluster for one in states), lacking)
+        frame = Frame(dashboard, dashboard.panels[int(number)], picks, tuple(one.cluster for one in every), lacking)
         try:
             replies = self.asker.replies(questions(frame))
             covered = self._coverage(frame, states)

@@ -4,7 +4,7 @@ import { coloured, drawn, element } from "./dom.js";
 import { clock, day, number } from "./format.js";
 
 const HEIGHT = 210;
-const EDGE = { left: 64, right: 12, top: 10, bottom: 24 };
+const EDGE = { left: 64, right: 22, top: 10, bottom: 24 };
 const TIME_STEPS = [60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
 let patterns = 0;
 

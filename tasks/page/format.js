@@ -28,6 +28,12 @@ export function span(seconds) {
   return `${digits(seconds / 86400)} d`;
 }
 
+// A span that was chosen, in its largest whole unit: 90 min, 6 h, 7 d.
+export function chosenSpan(seconds) {
+  const [size, unit] = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]].find(([one]) => seconds % one === 0);
+  return `${seconds / size} ${unit}`;
+}
+
 // A time of day; with its date where that is not today's.
 export function clock(seconds, withSeconds = false) {
   const date = new Date(seconds * 1000);

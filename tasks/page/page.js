@@ -1,7 +1,7 @@
 // The page: what is picked (kept in the address, so that a link shows the same), what is asked of the server, and when.
 
 import { element } from "./dom.js";
-import { clock, span } from "./format.js";
+import { chosenSpan, clock, span } from "./format.js";
 import { coverageLine, panelBody } from "./panels.js";
 
 const RANGES = [900, 1800, 3600, 10800, 21600, 43200, 86400, 172800, 604800, 2592000];
@@ -91,8 +91,8 @@ function drawBars() {
   }, one.title)));
   const ranges = [...new Set([...RANGES, picks.range])].sort((a, b) => a - b);
   const custom = picks.start !== null && picks.end !== null;
-  choices(at("range"), [...ranges.map((one) => [one, `last ${span(one)}`]), ["custom", "from … to"]], custom ? "custom" : picks.range);
-  choices(at("refresh"), REFRESHES.map((one) => [one, one ? `every ${span(one)}` : "off"]), picks.refresh);
+  choices(at("range"), [...ranges.map((one) => [one, `last ${chosenSpan(one)}`]), ["custom", "from … to"]], custom ? "custom" : picks.range);
+  choices(at("refresh"), REFRESHES.map((one) => [one, one ? `every ${chosenSpan(one)}` : "off"]), picks.refresh);
   at("custom").hidden = !custom;
   if (custom) { at("from").value = local(picks.start); at("to").value = local(picks.end); }
   at("variables").replaceChildren(...picks.dashboard.variables.map(variablePicker));

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from flotilla.dashboards.model import Dashboard, parse_dashboards
+from flotilla.dashboards.model import Dashboard
+from flotilla.dashboards.parsing import parse_dashboards
 from flotilla.dashboards.rules import Rules, parse_rules
 
 ROOT = Path(__file__).parent.parent.parent / "deployments"

@@ -12,7 +12,8 @@ from flotilla.dashboards.coverage import cluster_states, coverage
 from flotilla.dashboards.drawing import MOST_LINES, name_of, view
 from flotilla.dashboards.frames import Frame, questions
 from flotilla.dashboards.levels import level_of
-from flotilla.dashboards.model import Level, Threshold, parse_dashboard
+from flotilla.dashboards.model import Level, Threshold
+from flotilla.dashboards.parsing import parse_dashboard
 from flotilla.dashboards.picks import Picks
 from flotilla.dashboards.telling import plain, told_coverage, told_dashboard, told_state, told_view
 from flotilla.dashboards.views import Bars, Chart, Grid, Numbers

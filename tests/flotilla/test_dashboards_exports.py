@@ -7,7 +7,7 @@ import json
 import pytest
 
 from flotilla.dashboards.grafana import grafana_json
-from flotilla.dashboards.model import parse_dashboard
+from flotilla.dashboards.parsing import parse_dashboard
 from flotilla.dashboards.promql import parse
 from flotilla.dashboards.vmui import vmui_dashboard
 from tests.flotilla import deployed

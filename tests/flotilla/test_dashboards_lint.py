@@ -7,7 +7,7 @@ import pytest
 from flotilla.dashboards.checks import Ground, cost
 from flotilla.dashboards.findings import Finding, Place, Rule
 from flotilla.dashboards.lint import costs, knowing, lint_dashboard, lint_expression, lint_rules, metrics_of
-from flotilla.dashboards.model import parse_dashboard
+from flotilla.dashboards.parsing import parse_dashboard
 from flotilla.dashboards.promql import parse
 from flotilla.dashboards.rules import Rules, parse_rules
 from tests.flotilla import deployed

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from flotilla.dashboards.model import Others, Rank, TopN, parse_dashboard, parse_dashboards
+from flotilla.dashboards.model import Others, Rank, TopN
+from flotilla.dashboards.parsing import parse_dashboard, parse_dashboards
 from flotilla.errors import InvalidInput
 from tests.flotilla import deployed
 from tests.flotilla.deployed import page

@@ -13,7 +13,8 @@ from flotilla.dashboards.answers import Answer, Question, Series, series
 from flotilla.dashboards.colours import colour_of
 from flotilla.dashboards.drawing import view
 from flotilla.dashboards.frames import Frame, questions
-from flotilla.dashboards.model import Others, Rank, TopN, parse_dashboard
+from flotilla.dashboards.model import Others, Rank, TopN
+from flotilla.dashboards.parsing import parse_dashboard
 from flotilla.dashboards.picks import Picks
 from flotilla.dashboards.promql import parse
 from flotilla.dashboards.views import Bars

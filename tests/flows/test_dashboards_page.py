@@ -11,7 +11,7 @@ import pytest
 from flotilla.dashboards.answers import Answer, Question, Reply, Unanswered, series
 from flotilla.dashboards.checks import Ground
 from flotilla.dashboards.coverage import WATERMARKS
-from flotilla.dashboards.model import parse_dashboards
+from flotilla.dashboards.parsing import parse_dashboards
 from flotilla.errors import InvalidInput
 from flotilla.fleet import parse_fleet
 from flows.dashboard_checks import ask_all, ground_of, lint_sheets, read_sheets
