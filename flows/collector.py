@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,9 +19,12 @@ from flotilla.metrics import completeness, quarantine
 from flotilla.metrics.batches import batches
 from flotilla.metrics.beats import Beat, beat, pause
 from flotilla.metrics.clocks import Clocks, Reading, compared
+from flotilla.metrics.completeness import Outcome, Proof
 from flotilla.metrics.own import Own, encoded
+from flotilla.metrics.quarantine import Quarantined
 from flotilla.metrics.stamping import Seen, Stamper
 from flotilla.metrics.windows import Answer, Pace, Progress, Slice
+from flows.proving import About, Counter, proofs
 from tasks.doors import door_of, now
 from tasks.fanout import side_by_side
 from tasks.progress import Kept, read_kept, read_quarantine, write_kept, write_quarantine
@@ -39,6 +42,7 @@ class Cost:
     store: float = 0.0
     python: float = 0.0
     wall: float = 0.0
+    proving: float = 0.0
 
 
 @dataclass
@@ -55,6 +59,7 @@ class Done:
     missing: float = 0.0
     gaps: float = 0.0
     refused: int = 0
+    proofs: list[Proof] = field(default_factory=list)
     error: str = ""
     cost: Cost = field(default_factory=Cost)
 
@@ -86,6 +91,9 @@ class Reader:
         self.kept = read_kept(folder, cluster.name)
         self._stamper: Stamper | None = None
         self.refusals: list[quarantine.Quarantined] = []
+        selectors = fleet.metrics.selectors
+        at_store = [one.with_label("cluster", cluster.name) for one in selectors]
+        self._counters = Counter(self.member.engine, selectors), Counter(store.engine, at_store)
 
     def collect(self, time_there: int, latest: int) -> Done:
         """Read what is missing up to a time, oldest and newest first, and have it written. Never raises FlotillaError."""
@@ -102,6 +110,22 @@ class Reader:
         done.gaps = sum(gap.span.length for gap in progress.gaps) / 1000
         done.cost.wall, done.cost.python = time.monotonic() - began, time.thread_time() - cpu
         return done
+
+    def prove(self, done: Done, set_aside: Sequence[Quarantined]) -> None:
+        """Count windows that are complete, and have those read again that differ. Never raises FlotillaError."""
+        if self.kept is None or done.error or not self.kept.ledger.due(self.kept.progress):
+            return
+        began = time.monotonic()
+        try:
+            about = About(self.cluster.name, self.member.keeps_since(), set_aside)
+            done.proofs = proofs(self.kept.progress, self.kept.ledger, self._counters, about)
+        except FlotillaError as error:
+            log.warning("cluster=%s not counted: %s", self.cluster.name, error)
+        for proof in done.proofs:
+            log.info("%s", proof)
+            progress = self._progress.again(proof.look.window) if proof.outcome is Outcome.AGAIN else self._progress
+            self._keep(progress=progress, ledger=self.kept.ledger.noted(proof))
+        done.cost.proving = time.monotonic() - began
 
     def _collect(self, done: Done, time_there: int, latest: int) -> None:
         kept = self._begun(time_there)
@@ -199,6 +223,7 @@ class Collector:
         found = side_by_side(self.readers, collect)
         done = {name: one for name, one in found.items() if isinstance(one, Done)}
         self._set_aside()
+        side_by_side(done, lambda name: self.readers[name].prove(done[name], self.quarantine))
         cycle = Cycle(the_beat, done, clocks.findings(), time.monotonic() - began)
         self._tell_store(cycle, clocks, here)
         return cycle
@@ -231,6 +256,12 @@ class Collector:
             log.warning("the collector's own series are not written: %s", error)
 
 
+def _ratio(found: Sequence[Proof]) -> float:
+    """Return how much of what clusters hold is at the store, of the windows that were counted; 1 where nothing is missing."""
+    held, missing = sum(proof.member for proof in found), sum(proof.missing for proof in found)
+    return 1 - missing / held if held else 1.0
+
+
 def _own(one: Done, ahead: int | None) -> list[Own]:
     cluster = {"cluster": one.cluster}
     values = {
@@ -240,7 +271,9 @@ def _own(one: Done, ahead: int | None) -> list[Own]:
         "flotilla_missing_seconds": one.missing,
         "flotilla_gap_seconds": one.gaps,
         "flotilla_collected_samples": float(one.samples),
-    } | ({"flotilla_clock_skew_seconds": ahead / 1000} if ahead is not None else {})
+    }
+    values |= {"flotilla_completeness_ratio": _ratio(one.proofs)} if one.proofs else {}
+    values |= {"flotilla_clock_skew_seconds": ahead / 1000} if ahead is not None else {}
     stages = {"member": one.cost.member, "python": one.cost.python, "store": one.cost.store}
     found: list[Own] = [(name, cluster, value) for name, value in values.items()]
     return found + [("flotilla_cycle_seconds", {**cluster, "stage": stage}, value) for stage, value in stages.items()]
