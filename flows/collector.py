@@ -95,9 +95,14 @@ class Reader:
         at_store = [one.with_label("cluster", cluster.name) for one in selectors]
         self._counters = Counter(self.member.engine, selectors), Counter(store.engine, at_store)
 
-    def collect(self, time_there: int, latest: int) -> Done:
-        """Read what is missing up to a time, oldest and newest first, and have it written. Never raises FlotillaError."""
-        done, began, cpu = Done(self.cluster.name), time.monotonic(), time.thread_time()
+    def collect(self, time_there: int, latest: int, set_aside: Sequence[Quarantined]) -> Done:
+        """Read what is missing up to a time, oldest and newest first, and have it written. Never raises FlotillaError.
+
+        What is complete since an earlier cycle is counted before: what was written just now, a store may not show yet.
+        """
+        done = Done(self.cluster.name)
+        self._prove(done, set_aside)
+        began, cpu = time.monotonic(), time.thread_time()
         try:
             self._collect(done, time_there, latest)
         except FlotillaError as error:
@@ -111,9 +116,9 @@ class Reader:
         done.cost.wall, done.cost.python = time.monotonic() - began, time.thread_time() - cpu
         return done
 
-    def prove(self, done: Done, set_aside: Sequence[Quarantined]) -> None:
-        """Count windows that are complete, and have those read again that differ. Never raises FlotillaError."""
-        if self.kept is None or done.error or not self.kept.ledger.due(self.kept.progress):
+    def _prove(self, done: Done, set_aside: Sequence[Quarantined]) -> None:
+        """Count windows that are complete, and have those read again that differ."""
+        if self.kept is None or not self.kept.ledger.due(self.kept.progress):
             return
         began = time.monotonic()
         try:
@@ -218,12 +223,11 @@ class Collector:
         latest = clocks.now(here) + round(1000 * self.fleet.metrics.ahead)
 
         def collect(name: str) -> Done:
-            return self.readers[name].collect(clocks.of(name, here), latest)
+            return self.readers[name].collect(clocks.of(name, here), latest, self.quarantine)
 
         found = side_by_side(self.readers, collect)
         done = {name: one for name, one in found.items() if isinstance(one, Done)}
         self._set_aside()
-        side_by_side(done, lambda name: self.readers[name].prove(done[name], self.quarantine))
         cycle = Cycle(the_beat, done, clocks.findings(), time.monotonic() - began)
         self._tell_store(cycle, clocks, here)
         return cycle
