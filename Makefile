@@ -53,6 +53,7 @@ lab-down: env ## the lab gone: processes, namespaces, mounts, cgroups, routes
 	@$(PYTHON) -m lab down
 
 test: check ## all tests; brings up a lab of its own unless this checkout's is running
+	@$(PYTHON) -m lab binaries >/dev/null  # a first build takes long, and is no test's time
 	@$(PYTHON) -m pytest
 
 check: env ## format, lint, types, import contracts, pure tests: under a minute
