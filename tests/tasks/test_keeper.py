@@ -75,8 +75,8 @@ def imported_everywhere(members: dict[str, Member], *addresses: str) -> Callable
 
 
 def answered_by(client: Member, pods: set[str]) -> None:
-    """Wait until every one of the pods has answered: kube-proxy follows the slices by up to a second, and one endpoint at a time."""
-    until(lambda: set(client.asked(tries=40)[0]) == pods, 30, lambda: f"{client.asked(tries=40)} for {pods}")
+    """Wait until each of the pods has answered: kube-proxy learns of endpoints one after the other, within a second or so."""
+    until(lambda: pods == set(client.asked(tries=40)[0]), 30, lambda: f"each of {pods} to answer")
 
 
 def test_scenario_1_a_service_of_production_answers_in_same_city(members, production, same_city, keeper):
