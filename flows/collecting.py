@@ -16,10 +16,15 @@ log = logging.getLogger("flotilla.collector")
 
 def collect_for_good(fleet: Fleet, folder: str, tell: Callable[[Cycle], None] | None = None) -> None:
     """Collect until SIGTERM or SIGINT; ``tell`` is called with each cycle."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    log_to_stderr()
     collector = Collector(fleet, Path(folder))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: collector.stop())
     collector.run(tell or (lambda _: None))
     log.info("ended")
+
+
+def log_to_stderr() -> None:
+    """Have what happens told line by line on standard error."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from flotilla.dashboards.hindsight import Outbreak
 from flotilla.errors import FlotillaError, Permanent, Transient
 from flotilla.fleet import Cluster, Fleet
 from flotilla.metrics import completeness, quarantine
@@ -22,8 +23,11 @@ from flotilla.metrics.clocks import Clocks, Reading, compared
 from flotilla.metrics.completeness import Outcome, Proof
 from flotilla.metrics.own import Own, encoded
 from flotilla.metrics.quarantine import Quarantined
+from flotilla.metrics.spans import Span, common, union, without
 from flotilla.metrics.stamping import Seen, Stamper
 from flotilla.metrics.windows import Answer, Pace, Progress, Slice
+from flotilla.metrics.words import dated
+from flows.hindsight import AT_ONCE, Late, reevaluated
 from flows.proving import About, Counter, proofs
 from tasks.doors import door_of, now
 from tasks.fanout import side_by_side
@@ -72,6 +76,7 @@ class Cycle:
     done: Mapping[str, Done]
     findings: tuple[str, ...]
     seconds: float
+    unheard: tuple[Outbreak, ...] = ()
 
     def __str__(self) -> str:
         told = ", ".join(
@@ -89,6 +94,7 @@ class Reader:
         self.member = Member(cluster.name, door_of(cluster), cluster.metrics.path.rstrip("/"))
         self.pace: Pace = fleet.metrics.pace()
         self.kept = read_kept(folder, cluster.name)
+        self._stale = round(1000 * fleet.metrics.stale_after)
         self._stamper: Stamper | None = None
         self.refusals: list[quarantine.Quarantined] = []
         selectors = fleet.metrics.selectors
@@ -172,7 +178,8 @@ class Reader:
         unkept = completeness.unkept(seen.nans, seen.histograms, self._settings.store.keeps)
         ledger = self.kept.ledger.tallied(unkept, firm) if self.kept else completeness.Ledger()
         answer = Answer(seen.count.samples, read.size)
-        self._keep(progress=self._progress.read(one, answer, time_there, self.pace), ledger=ledger)
+        late = [one.span] if one.span.hi < time_there - self._stale else []
+        self._keep(progress=self._progress.read(one, answer, time_there, self.pace), ledger=ledger, late=late)
         done.series = max(done.series, seen.count.series)
         done.samples += seen.count.samples
         done.late += seen.late.samples
@@ -184,9 +191,26 @@ class Reader:
         assert self.kept is not None
         return self.kept.progress
 
-    def _keep(self, progress: Progress, ledger: completeness.Ledger | None = None) -> None:
+    def overdue(self, time_there: int) -> Span | None:
+        """Return the oldest span that came too late for the rules, once all before it is there too; None where there is none.
+
+        What was written by an earlier cycle only: the store may not show yet what it was given just now.
+        """
+        if self.kept is None or not self.kept.late or self.kept.progress.missing(time_there - self._stale):
+            return None
+        first = self.kept.late[0]
+        return Span(first.lo, min(first.hi, first.lo + AT_ONCE))
+
+    def seen_by_rules(self, span: Span) -> None:
+        """Take a span as known to the rules."""
+        if self.kept and common(self.kept.late, [span]):
+            self.kept = replace(self.kept, late=without(self.kept.late, [span]))
+            write_kept(self._folder, self.cluster.name, self.kept)
+
+    def _keep(self, progress: Progress, ledger: completeness.Ledger | None = None, late: Sequence[Span] = ()) -> None:
         assert self.kept is not None
-        self.kept = replace(self.kept, progress=progress, ledger=ledger or self.kept.ledger)
+        waiting = union([*self.kept.late, *late])
+        self.kept = replace(self.kept, progress=progress, ledger=ledger or self.kept.ledger, late=waiting)
         write_kept(self._folder, self.cluster.name, self.kept)
 
 
@@ -221,6 +245,7 @@ class Collector:
         self._last = the_beat.number
         clocks = self._clocks()
         latest = clocks.now(here) + round(1000 * self.fleet.metrics.ahead)
+        unheard = self._look_back(clocks, here)
 
         def collect(name: str) -> Done:
             return self.readers[name].collect(clocks.of(name, here), latest, self.quarantine)
@@ -228,9 +253,31 @@ class Collector:
         found = side_by_side(self.readers, collect)
         done = {name: one for name, one in found.items() if isinstance(one, Done)}
         self._set_aside()
-        cycle = Cycle(the_beat, done, clocks.findings(), time.monotonic() - began)
+        cycle = Cycle(the_beat, done, clocks.findings(), time.monotonic() - began, tuple(unheard))
         self._tell_store(cycle, clocks, here)
         return cycle
+
+    def _look_back(self, clocks: Clocks, here: int) -> list[Outbreak]:
+        """Have the rules see what came too late for them, and return the alerts that would have fired."""
+        overdue = {name: span for name, one in self.readers.items() if (span := one.overdue(clocks.of(name, here)))}
+        if not overdue:
+            return []
+        span = min(overdue.values())
+        clusters = [name for name, one in overdue.items() if common([one], [span])]
+        present = [
+            name for name, one in self.readers.items() if one.kept and not common(one.kept.progress.missing(here), [span])
+        ]
+        try:
+            found = reevaluated(self.fleet, self.store, Late(span, clusters, present), clocks.now(here))
+        except FlotillaError as error:
+            log.warning("rules are not evaluated again over %s: %s", dated(span), error)
+            return []
+        for name in clusters:
+            self.readers[name].seen_by_rules(span)
+        log.info("rules evaluated again over %s for %s: %d alerts", dated(span), ", ".join(clusters), len(found))
+        for one in found:
+            log.warning("%s", one)
+        return found
 
     def _clocks(self) -> Clocks:
         found = side_by_side(self.readers, lambda name: self.readers[name].member.clock())

@@ -13,6 +13,7 @@ from typing import Any
 from flotilla.metrics import completeness, quarantine, windows
 from flotilla.metrics.completeness import Ledger
 from flotilla.metrics.quarantine import Quarantined
+from flotilla.metrics.spans import Span
 from flotilla.metrics.windows import Progress, Unreadable
 
 QUARANTINE = "quarantine.json"
@@ -21,25 +22,29 @@ log = logging.getLogger("flotilla.collector")
 
 @dataclass(frozen=True)
 class Kept:
-    """What is kept of one cluster, always written together."""
+    """What is kept of one cluster, always written together; ``late`` is what came too late for the rules, and awaits them."""
 
     progress: Progress
     ledger: Ledger = field(default_factory=Ledger)
+    late: tuple[Span, ...] = ()
 
 
 def read_kept(folder: Path, cluster: str) -> Kept | None:
     """Return what was kept of a cluster; None where nothing was, or nothing that can be read, which is logged."""
     try:
         plain = _read(folder / f"{cluster}.json")
-        return Kept(windows.from_json(plain["progress"]), completeness.from_json(plain["ledger"])) if plain else None
-    except (Unreadable, KeyError, TypeError) as error:
+        if not plain:
+            return None
+        late = tuple(Span(int(lo), int(hi)) for lo, hi in plain.get("late", ()))
+        return Kept(windows.from_json(plain["progress"]), completeness.from_json(plain["ledger"]), late)
+    except (Unreadable, KeyError, TypeError, ValueError) as error:
         log.warning("cluster=%s what was collected is not known any more, and is read again: %s", cluster, error)
         return None
 
 
 def write_kept(folder: Path, cluster: str, kept: Kept) -> None:
     """Keep what was collected of a cluster."""
-    plain = {"progress": windows.to_json(kept.progress), "ledger": completeness.to_json(kept.ledger)}
+    plain = {"progress": windows.to_json(kept.progress), "ledger": completeness.to_json(kept.ledger), "late": kept.late}
     _write(folder / f"{cluster}.json", plain)
 
 

@@ -54,6 +54,14 @@ def _address(value: str) -> str:
     return value.rstrip("/")
 
 
+def listen_address(value: str) -> str:
+    """Return HOST:PORT as it is; raises ValueError where it is none."""
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("HOST:PORT, such as 127.0.0.1:9095")
+    return value
+
+
 def _path(value: str) -> str:
     if not value.startswith("/") or not re.fullmatch(r"[\w./~%-]+", value):
         raise ValueError("a path that begins with /")
@@ -94,6 +102,8 @@ Collected = Annotated[str, AfterValidator(_selector)]
 Match = Annotated[str, AfterValidator(_match)]
 Port = Annotated[int | str, AfterValidator(_port)]
 DnsName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+Variable = Annotated[str, Field(pattern=f"^{_VARIABLE.pattern}$")]
+Listen = Annotated[str, AfterValidator(listen_address)]
 LabelName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 
 
@@ -115,7 +125,7 @@ class Store(Strict):
 
     kind: StoreKind = StoreKind.VICTORIA_METRICS
     url: Address = "http://127.0.0.1:8428"
-    url_env: Annotated[str, Field(pattern=f"^{_VARIABLE.pattern}$")] | None = None
+    url_env: Variable | None = None
     write_path: Path = "/api/v1/write"
     api_path: Path = "/api/v1"
     headers_env: HeadersEnv = Field(default_factory=dict)
@@ -147,6 +157,18 @@ class AlertRoute(Strict):
         return parse_selector(self.match)
 
 
+class Receiver(Strict):
+    """Where Alertmanager's webhook tells of alerts.
+
+    ``listenEnv`` names the environment variable that holds HOST:PORT, if it is set; else it is ``listen``. ``tokenEnv`` names
+    the one with the bearer token that whoever tells of alerts has to show; where it is not set nobody is listened to.
+    """
+
+    listen: Listen = "127.0.0.1:9095"
+    listen_env: Variable | None = None
+    token_env: Variable = "FLOTILLA_RECEIVER_TOKEN"  # noqa: S105 - a name
+
+
 class Metrics(Strict):
     """How the fleet's metrics are collected.
 
@@ -155,8 +177,8 @@ class Metrics(Strict):
     A cluster that comes back is caught up with at most ``samplesPerSecond``, in slices of at most ``slice`` seconds such that
     an answer has at most ``answerBytes``; of one that is new, the last ``backfill`` seconds. Samples later than now plus
     ``ahead`` are left out; clocks that differ by more than ``clockTolerance`` are reported. After ``staleAfter`` seconds
-    without samples a cluster is stale: alerts that read it are unknown. ``receiverTokenEnv`` names the environment variable
-    with the token that Alertmanager shows.
+    without samples a cluster is stale: alerts that read it are unknown. ``rules`` are the files, or folders of them, that the
+    store's evaluator reads too: Prometheus's format.
     """
 
     store: Store = Store()
@@ -172,7 +194,8 @@ class Metrics(Strict):
     clock_tolerance: float = Field(default=10, gt=0)
     stale_after: float = Field(default=120, gt=0)
     alerts: tuple[AlertRoute, ...] = ()
-    receiver_token_env: Annotated[str, Field(pattern=f"^{_VARIABLE.pattern}$")] | None = None
+    receiver: Receiver = Field(default_factory=lambda: Receiver())
+    rules: tuple[str, ...] = ("deployments/rules",)
 
     @model_validator(mode="after")
     def _not_always_stale(self) -> Metrics:
