@@ -13,10 +13,12 @@ from flotilla.metrics.alerts import Freshness, Leave, Situation, Start, decided
 from flotilla.metrics.firing import ALERTS, SINCE, firing
 from flotilla.metrics.webhook import Alert, parse_webhook
 from tasks.doors import now
+from tasks.intake import Intake
 from tasks.manifests import read_texts
 from tasks.prefect_api import submit
 from tasks.store import store_of
 
+PATH = "/alerts"
 WATERMARKS = "max by (cluster) (last_over_time(flotilla_watermark_timestamp_seconds[1d]))"
 REMEMBERED = 10_000  # keys of what was started; Prefect knows all of them
 log = logging.getLogger("flotilla.alerts")
@@ -82,10 +84,10 @@ def rules_of(paths: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def taker(watch: Watch, tell: Tell) -> Callable[[bytes], Any]:
-    """Return what the receiver does with the body of a webhook."""
+def intake(watch: Watch, token: str, tell: Tell) -> Intake:
+    """Return where Alertmanager posts, and what becomes of it."""
 
-    def take(body: bytes) -> Any:
+    def take(_: str, body: bytes) -> Any:
         notification = parse_webhook(body)
         if notification.left_out:
             log.error("Alertmanager left out %d alerts of a group: its max_alerts is to be 0", notification.left_out)
@@ -96,7 +98,7 @@ def taker(watch: Watch, tell: Tell) -> Callable[[bytes], Any]:
         tell(decisions)
         return {"decisions": [said(decision) for decision in decisions]}
 
-    return take
+    return Intake(PATH, {token: "Alertmanager"}, take)
 
 
 def said(decision: Decision) -> str:

@@ -8,16 +8,17 @@ import threading
 
 from flotilla.errors import InvalidInput, Problem, phrase
 from flotilla.fleet import Fleet
-from flotilla.metrics.config import Receiver, listen_address
-from flows.alerts import Tell, Watch, log, taker
-from tasks.receiver import PATH, open_receiver
+from flotilla.metrics.config import Listener, listen_address
+from flows.alerts import PATH, Tell, Watch, intake, log
+from tasks.intake import open_intake
 
 
 def receive_for_good(fleet: Fleet, tell: Tell | None = None) -> None:
     """Take alerts until SIGTERM or SIGINT; ``tell`` is called with each decision."""
     receiver = fleet.metrics.receiver
-    listen, token = _listen(receiver), _token(receiver)
-    server = open_receiver(listen, token, taker(Watch(fleet), tell or (lambda _: None)))
+    listen = listening_at(receiver)
+    token = token_of(receiver.token_env, "the token that Alertmanager shows (http_config.authorization)")
+    server = open_intake(listen, intake(Watch(fleet), token, tell or (lambda _: None)))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
     log.info("alerts are taken at http://%s%s", listen, PATH)
@@ -26,17 +27,18 @@ def receive_for_good(fleet: Fleet, tell: Tell | None = None) -> None:
     log.info("ended")
 
 
-def _listen(receiver: Receiver) -> str:
-    name = receiver.listen_env
+def listening_at(listener: Listener) -> str:
+    """Return HOST:PORT; raises InvalidInput where the environment says something else."""
+    name = listener.listen_env
     given = os.environ.get(name) if name else None
     try:
-        return listen_address(given or receiver.listen)
+        return listen_address(given or listener.listen)
     except ValueError as error:
         raise InvalidInput([Problem("environment", name or "", given or "", str(error))]) from None
 
 
-def _token(receiver: Receiver) -> str:
-    if token := os.environ.get(receiver.token_env):
+def token_of(variable: str, what: str) -> str:
+    """Return the token that a variable holds; raises InvalidInput where it holds none."""
+    if token := os.environ.get(variable):
         return token
-    allowed = "the token that Alertmanager shows (http_config.authorization): without one nobody is listened to"
-    raise InvalidInput([Problem("environment", receiver.token_env, phrase("is not set"), allowed)])
+    raise InvalidInput([Problem("environment", variable, phrase("is not set"), f"{what}: without one nobody is listened to")])

@@ -157,16 +157,26 @@ class AlertRoute(Strict):
         return parse_selector(self.match)
 
 
-class Receiver(Strict):
-    """Where Alertmanager's webhook tells of alerts.
-
-    ``listenEnv`` names the environment variable that holds HOST:PORT, if it is set; else it is ``listen``. ``tokenEnv`` names
-    the one with the bearer token that whoever tells of alerts has to show; where it is not set nobody is listened to.
-    """
+class Listener(Strict):
+    """Where something listens: HOST:PORT of the environment variable that ``listenEnv`` names, if set, else ``listen``."""
 
     listen: Listen = "127.0.0.1:9095"
     listen_env: Variable | None = None
+
+
+class Receiver(Listener):
+    """Where Alertmanager's webhook tells of alerts: at /alerts.
+
+    ``tokenEnv`` names the variable with the bearer token that it has to show; where that is not set nobody is listened to.
+    """
+
     token_env: Variable = "FLOTILLA_RECEIVER_TOKEN"  # noqa: S105 - a name
+
+
+class Gateway(Listener):
+    """Where clusters that push their samples write them, by remote_write 1.0: at /api/v1/write."""
+
+    listen: Listen = "127.0.0.1:9096"
 
 
 class Metrics(Strict):
@@ -194,7 +204,8 @@ class Metrics(Strict):
     clock_tolerance: float = Field(default=10, gt=0)
     stale_after: float = Field(default=120, gt=0)
     alerts: tuple[AlertRoute, ...] = ()
-    receiver: Receiver = Field(default_factory=lambda: Receiver())
+    receiver: Receiver = Receiver()
+    gateway: Gateway = Gateway()
     rules: tuple[str, ...] = ("deployments/rules",)
 
     @model_validator(mode="after")
@@ -233,7 +244,8 @@ class MemberMetrics(Strict):
 
     ``path`` is its ``--web.route-prefix``. Of an HA pair ``replicas`` names the pods, of which one is read at a time, and
     ``replicaLabel`` the label that tells them apart. ``externalLabels`` are its external labels; where they are not given it is
-    asked. A cluster that ``pushes`` cannot be read, being an agent or no Prometheus, and writes to the store by itself.
+    asked. A cluster that ``pushes`` cannot be read, being an agent or no Prometheus, and writes to the gateway by itself; the
+    variable that ``pushTokenEnv`` names holds the bearer token that it shows.
     """
 
     service: PrometheusService | None = None
@@ -244,11 +256,14 @@ class MemberMetrics(Strict):
     external_labels: dict[LabelName, str] | None = None
     headers_env: HeadersEnv = Field(default_factory=dict)
     pushes: bool = False
+    push_token_env: Variable | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> MemberMetrics:
         if self.url and (self.service or self.replicas):
             raise ValueError("url, or service and replicas, not both")
+        if self.pushes != (self.push_token_env is not None):
+            raise ValueError("pushTokenEnv where the cluster pushes, and only there: its samples are known by that token")
         return self
 
     @property

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
-from typing import Any
+from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -22,16 +19,15 @@ from flotilla.metrics.firing import fingerprint
 from flotilla.metrics.own import encoded
 from flotilla.metrics.spans import Span
 from flotilla.metrics.webhook import parse_webhook
-from flows.alerts import WATERMARKS, Decision, Watch, taker
+from flows.alerts import WATERMARKS, Decision, Watch, intake
 from flows.hindsight import NOTED, Late, reevaluated
-from lab import binaries, processes
-from lab import hub as hubs
 from lab.layout import Hub
 from tasks import prefect_api
 from tasks.doors import now
-from tasks.receiver import open_receiver
+from tasks.intake import open_intake
 from tasks.store import Store, Written, store_of
 from tests.conftest import FleetLab
+from tests.flows.hubset import opened, shown
 
 pytestmark = [pytest.mark.lab, pytest.mark.prefect]
 
@@ -43,22 +39,8 @@ ROUTES = [
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    """A store, rules and an Alertmanager of our own: those of the lab may have a collector and a receiver already."""
-    one, programs = Hub(tmp_path_factory.mktemp("hub"), free_ports(4)), binaries.ensure(lambda _: None)
-    hubs.ensure(one, programs)
-    yield one
-    for part in one.parts:
-        processes.stop(one, part)
-
-
-def free_ports(count: int) -> int:
-    """Return the first of some ports in a row on which nobody listens."""
-    for first in range(20_000 + secrets.randbelow(2000), 26_000, count):
-        with ExitStack() as stack, suppress(OSError):
-            for port in range(first, first + count):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            return first
-    raise AssertionError("no free ports")
+    with opened(tmp_path_factory.mktemp("hub")) as one:
+        yield one
 
 
 @pytest.fixture
@@ -76,7 +58,7 @@ def store(fleet: Fleet) -> Store:
 def heard(fleet: Fleet, hub: Hub, prefect: None) -> Iterator[list[Decision]]:
     """What the receiver decided, to which Alertmanager talks."""
     found = list[Decision]()
-    with open_receiver(hub.receiver, hub.token.read_text(), taker(Watch(fleet), found.extend)) as server:
+    with open_intake(hub.receiver, intake(Watch(fleet), hub.token.read_text(), found.extend)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield found
         server.shutdown()
@@ -93,12 +75,11 @@ def watermarks(store: Store, **ages: float) -> None:
     shown(store, WATERMARKS, lambda seen: {one["metric"]["cluster"]: f"{float(one['value'][1]):.3f}" for one in seen} == wanted)
 
 
-def shown(store: Store, expr: str, holds: Callable[[list[Any]], object] = bool) -> None:
-    """Wait until VictoriaMetrics shows what it was given; it takes a second or so."""
-    deadline = time.monotonic() + 60
-    while not holds(store.engine.query(expr)):
-        assert time.monotonic() < deadline, expr
-        time.sleep(0.2)
+def told(fleet: Fleet, body: bytes) -> list[Decision]:
+    """Have a new receiver take a webhook."""
+    found: list[Decision] = []
+    intake(Watch(fleet), "", found.extend).take("us", body)
+    return found
 
 
 def runs_of(start: Start) -> list[dict[str, str]]:
@@ -131,7 +112,7 @@ def test_what_is_certain_starts_what_is_routed_once_and_what_is_not_starts_nothi
     watch = Watch(fleet)
     sure = webhook("Sure", cluster="production", how="report")
     decisions: list[Decision] = []
-    take = taker(watch, decisions.extend)
+    take = partial(intake(watch, "", decisions.extend).take, "us")
 
     for body in (sure, sure, webhook("Sure", cluster="remote", how="report"), webhook("Sure", verdict="unknown", how="report")):
         take(body)
@@ -161,13 +142,12 @@ def test_what_is_certain_starts_what_is_routed_once_and_what_is_not_starts_nothi
 def test_another_receiver_that_hears_the_same_starts_nothing_twice(fleet, store, prefect):
     watermarks(store, production=5, same_city=5, remote=5)
     body = webhook("Sure", started="2026-11-23T11:11:11Z", cluster="same-city", how="report")
-    decisions: list[Decision] = []
 
-    for _ in range(2):
-        taker(Watch(fleet), decisions.extend)(body)
+    (first,), (second,) = told(fleet, body), told(fleet, body)
 
-    assert all(isinstance(one, Start) for one in decisions)
-    assert 1 == len(runs_of(decisions[0]))
+    assert isinstance(first, Start)
+    assert first == second
+    assert 1 == len(runs_of(first))
 
 
 def test_an_alert_that_comes_while_prefect_is_away_is_not_taken(fleet, store, prefect, monkeypatch):
@@ -175,7 +155,7 @@ def test_an_alert_that_comes_while_prefect_is_away_is_not_taken(fleet, store, pr
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
 
     with pytest.raises(Transient, match="Prefect at .* does not answer"):
-        taker(Watch(fleet), lambda _: None)(webhook("Sure", started="2026-11-23T12:12:12Z", cluster="same-city", how="report"))
+        told(fleet, webhook("Sure", started="2026-11-23T12:12:12Z", cluster="same-city", how="report"))
 
 
 def test_an_alert_that_comes_while_the_store_is_away_is_not_taken(fleet_lab):
@@ -183,7 +163,7 @@ def test_an_alert_that_comes_while_the_store_is_away_is_not_taken(fleet_lab):
     fleet = fleet_lab.fleet.model_copy(update={"metrics": metrics})
 
     with pytest.raises(Transient, match="store: .* does not answer"):
-        taker(Watch(fleet), lambda _: None)(webhook("Sure", cluster="same-city", how="report"))
+        told(fleet, webhook("Sure", cluster="same-city", how="report"))
 
 
 def test_rules_see_what_came_late_and_an_alert_that_would_have_fired_is_noted_and_starts_nothing(fleet, store, tmp_path):

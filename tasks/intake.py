@@ -1,29 +1,44 @@
-"""Where alerts come in: a small web server that takes Alertmanager's webhook from whoever shows the token, and nothing else."""
+"""Where alerts and samples come in: a small web server that takes what is posted by those who show a token, nothing else."""
 
 from __future__ import annotations
 
 import hmac
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from flotilla.errors import FlotillaError, InvalidInput, Permanent
 
-PATH = "/alerts"
-LARGEST = 4 << 20  # bytes of a body
-log = logging.getLogger("flotilla.alerts")
-
-Take = Callable[[bytes], Any]
-"""Returns what is answered as JSON; an InvalidInput is the sender's fault, of another FlotillaError it is to try again."""
+LARGEST = 32 << 20  # bytes of a body
+log = logging.getLogger("flotilla.intake")
 
 
-def open_receiver(listen: str, token: str, take: Take) -> ThreadingHTTPServer:
+@dataclass(frozen=True)
+class Intake:
+    """What is taken at a path: ``tokens`` gives who shows each, ``take`` gets who it was and the body.
+
+    ``take`` returns what is answered as JSON. An InvalidInput is the sender's fault, what else it raises is to be tried again.
+    """
+
+    path: str
+    tokens: Mapping[str, str]
+    take: Callable[[str, bytes], Any]
+
+    def who(self, authorization: str) -> str | None:
+        """Return who shows a token, None where nobody has that one; takes as long for each."""
+        shown = authorization.encode()
+        found = [who for token, who in self.tokens.items() if hmac.compare_digest(shown, f"Bearer {token}".encode())]
+        return found[0] if found else None
+
+
+def open_intake(listen: str, intake: Intake) -> ThreadingHTTPServer:
     """Return a server that listens (``serve_forever`` serves, ``shutdown`` ends it); raises Permanent if it can't."""
     host, _, port = listen.rpartition(":")
-    handler = type("Handler", (_Handler,), {"token": token, "take": staticmethod(take)})
+    handler = type("Handler", (_Handler,), {"intake": intake})
     try:
         server = ThreadingHTTPServer((host.strip("[]"), int(port)), handler)
     except OSError as error:
@@ -33,27 +48,27 @@ def open_receiver(listen: str, token: str, take: Take) -> ThreadingHTTPServer:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    token: str
-    take: Take
+    intake: Intake
     protocol_version = "HTTP/1.1"
     timeout = 30
 
     def do_POST(self) -> None:
-        """Take a notification, or say in a sentence why not."""
-        if self.path != PATH:
-            return self._tell(HTTPStatus.NOT_FOUND, {"error": f"there is nothing at {self.path}; alerts are told at {PATH}"})
-        if not hmac.compare_digest(self.headers.get("Authorization", "").encode(), f"Bearer {self.token}".encode()):
+        """Take what is posted, or say in a sentence why not."""
+        if self.path.partition("?")[0] != self.intake.path:
+            return self._tell(HTTPStatus.NOT_FOUND, {"error": f"there is nothing at {self.path}; post to {self.intake.path}"})
+        who = self.intake.who(self.headers.get("Authorization", ""))
+        if who is None:
             return self._tell(HTTPStatus.UNAUTHORIZED, {"error": "the bearer token is missing or is not the one asked for"})
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal() or int(length) > LARGEST:
             return self._tell(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": f"a body of at most {LARGEST} bytes, with its length"}
             )
-        return self._tell(*self._answer(self.rfile.read(int(length))))
+        return self._tell(*self._answer(who, self.rfile.read(int(length))))
 
-    def _answer(self, body: bytes) -> tuple[HTTPStatus, Any]:
+    def _answer(self, who: str, body: bytes) -> tuple[HTTPStatus, Any]:
         try:
-            return HTTPStatus.OK, self.take(body)
+            return HTTPStatus.OK, self.intake.take(who, body)
         except InvalidInput as error:
             return HTTPStatus.BAD_REQUEST, {"error": str(error)}
         except FlotillaError as error:

@@ -1,4 +1,4 @@
-"""Where alerts come in: over a real socket."""
+"""Where alerts and samples come in: over a real socket."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flotilla.errors import InvalidInput, Permanent, Problem, Transient
-from tasks.receiver import LARGEST, open_receiver
+from tasks.intake import LARGEST, Intake, open_intake
 
 TOKEN = {"Authorization": "Bearer s3cret"}
 
@@ -23,11 +23,11 @@ class Taken:
         self.bodies: list[bytes] = []
         self.error: Exception | None = None
 
-    def __call__(self, body: bytes) -> Any:
+    def __call__(self, who: str, body: bytes) -> Any:
         if self.error:
             raise self.error
         self.bodies.append(body)
-        return {"decisions": [body.decode()]}
+        return {who: body.decode()}
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def taken() -> Taken:
 
 @pytest.fixture
 def port(taken: Taken) -> Iterator[int]:
-    with open_receiver("127.0.0.1:0", "s3cret", taken) as server:
+    with open_intake("127.0.0.1:0", Intake("/alerts", {"s3cret": "us", "0ther": "them"}, taken)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_address[1]
         server.shutdown()
@@ -53,8 +53,9 @@ def post(port: int, body: bytes = b"hello", path: str = "/alerts", **headers: st
 
 
 def test_who_shows_the_token_is_listened_to(port, taken):
-    assert (200, {"decisions": ["hello"]}) == post(port)
-    assert [b"hello"] == taken.bodies
+    assert (200, {"us": "hello"}) == post(port)
+    assert (200, {"them": "hello"}) == post(port, path="/alerts?x=y", Authorization="Bearer 0ther")
+    assert [b"hello", b"hello"] == taken.bodies
 
 
 @pytest.mark.parametrize("shown", ["", "Bearer ", "Bearer s3cre", "Bearer s3cret2", "Basic s3cret", "s3cret", "Bearer \xec"])
@@ -88,4 +89,4 @@ def test_other_paths_and_what_is_too_large_are_refused(port, taken):
 
 def test_an_address_that_is_taken_is_named(port):
     with pytest.raises(Permanent, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
-        open_receiver(f"127.0.0.1:{port}", "x", Taken())
+        open_intake(f"127.0.0.1:{port}", Intake("/", {}, Taken()))
