@@ -1,4 +1,4 @@
-"""The clusters of the benchmark: a real Prometheus each, scraping an exporter; and the stores, each VictoriaMetrics of its own."""
+"""The clusters of the benchmark, each a real Prometheus that scrapes an exporter, and stores, each a VictoriaMetrics."""
 
 from __future__ import annotations
 
