@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ SHORT = 60_000  # ms of the past that the others lack
 
 @dataclass(frozen=True)
 class CaughtUp:
-    """How a cluster caught up: its samples a second while it was read, seconds until all was there, the others' worst lag (s)."""
+    """How a cluster caught up: samples a second while it was read, seconds until all was there, the others' worst lag (s)."""
 
     rate: float
     seconds: float
@@ -52,7 +53,7 @@ def lag(cycles: Sequence[dict[str, Any]], but: str = "") -> float:
     """Return how old, in seconds, what the store had of a cluster ever was, just before the next cycle's end brought more."""
     ages = [
         later["ended"] - one["seen"]
-        for before, later in zip(cycles, cycles[1:], strict=False)
+        for before, later in pairwise(cycles)
         for name, one in before["done"].items()
         if name != but and one["seen"]
     ]

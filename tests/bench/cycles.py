@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def told(cycle: Cycle) -> dict[str, Any]:
-    """Return a cycle as plain values: when it ended (ms), its seconds, the process' CPU (s) and peak memory (MiB) until then."""
+    """Return a cycle as plain values: when it ended (ms), its seconds, the process' CPU (s) and peak memory (MiB) so far."""
     keys = ("series", "samples", "seen", "lag", "missing", "error")
     done = {name: {key: getattr(one, key) for key in keys} | asdict(one.cost) for name, one in cycle.done.items()}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

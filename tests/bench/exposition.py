@@ -166,9 +166,7 @@ def _state_of_deployment(pod: Pod) -> Iterator[Series]:
 
 def _state_of_node(name: str) -> Iterator[Series]:
     known = f'node="{name}"'
-    yield Series(
-        "kube_node_info", f'{known},kubelet_version="v1.37.2",os_image="Debian 13",internal_ip="10.0.0.1"', 1
-    )
+    yield Series("kube_node_info", f'{known},kubelet_version="v1.37.2",os_image="Debian 13",internal_ip="10.0.0.1"', 1)
     yield Series("kube_node_spec_unschedulable", known, 0)
     for what in ("allocatable", "capacity"):
         for resource, unit, value in (("cpu", "core", CPUS), ("memory", "byte", 2**36), ("pods", "integer", 110)):

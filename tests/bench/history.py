@@ -49,7 +49,7 @@ def label_blocks(cluster: str, nodes: int, scraping: dict[str, Any]) -> Iterator
 
 
 def samples(pattern: int, first: int, times: range) -> bytes:
-    """Return some samples of a series, encoded; of two patterns each has a value of its own. ``first`` is the first's number."""
+    """Return some samples of a series, encoded; ``first`` is the number of the first one. Two patterns change all the time."""
     values = (1000.0 * pattern + (first + number) * pattern * (pattern < 3) for number in range(len(times)))
     return b"".join(_sample(value, time) for value, time in zip(values, times, strict=True))
 

@@ -14,6 +14,7 @@ from flotilla.fleet import Fleet
 from flows.dashboards import FILES, Desk, open_desk
 from tasks.manifests import read_texts
 from tasks.promql import Store
+from tests.bench.counting import done
 from tests.bench.cycles import Collecting
 from tests.bench.members import Members
 from tests.conftest import ROOT
@@ -27,7 +28,7 @@ CAUGHT_UP = 90.0
 
 @dataclass(frozen=True)
 class Opened:
-    """What opening pages took: seconds by page (median), the slowest panel by page, panels without an answer, their range (s)."""
+    """What opening pages took: seconds by page (median) and its slowest panel, panels without an answer, their range (s)."""
 
     pages: dict[str, float] = field(default_factory=dict)
     slowest: dict[str, str] = field(default_factory=dict)
@@ -43,7 +44,7 @@ def open_pages(members: Members, times: int) -> Opened:
         with Collecting(text, members.ground.folder / "pages") as collecting:
             cycles = _filled(collecting)
         fleet, end = members.fleet(store), min(one["seen"] for one in cycles[-1]["done"].values()) / 1000
-        begin = _first(cycles)
+        begin = max(done(collecting.state, one.name).lo for one in members.each) / 1000
         seconds, slowest, unanswered = dict[str, float](), dict[str, str](), 0
         for page in PAGES:
             opened = [_open(fleet, store.url, page, (begin, end - number)) for number in range(times)]
@@ -59,10 +60,6 @@ def _filled(collecting: Collecting) -> list[dict[str, Any]]:
     while max(one["missing"] for one in cycles[-1]["done"].values()) > CAUGHT_UP:
         cycles.append(collecting.cycle())
     return cycles
-
-
-def _first(cycles: list[dict[str, Any]]) -> float:
-    return float(min(one["begun"] for one in cycles[-1]["done"].values())) / 1000
 
 
 def _rate(cycles: list[dict[str, Any]]) -> float:
@@ -81,7 +78,7 @@ def _open(fleet: Fleet, url: str, page: str, span: tuple[float, float]) -> tuple
         told = list(pool.map(lambda number: _panel(desk, page, number, span), range(len(panels))))
     seconds = time.monotonic() - began
     slowest = max(range(len(panels)), key=lambda number: float(told[number]["seconds"]))
-    unanswered = sum(one["view"].get("kind") == "unanswered" for one in told)
+    unanswered = sum(one["view"]["shape"] == "unanswered" for one in told)
     return seconds, f"{panels[slowest].title} {told[slowest]['seconds']:.1f} s", unanswered
 
 

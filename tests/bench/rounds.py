@@ -1,4 +1,4 @@
-"""Rounds of the benchmark: the collector, a federating Prometheus and the members' own remote_write carry the same load in turns.
+"""Rounds: the collector, a federating Prometheus and the members' own remote_write carry the same load in turns.
 
 None of one's processes runs in another's round. CPU is that of members, stores and whatever stands between, a beat, less what
 members use when they only scrape.
@@ -33,7 +33,7 @@ class Spent:
     rows: float = 0.0
     peak: float = 0.0
     cycles: tuple[dict[str, Any], ...] = ()
-    counted: Counted = Counted()
+    counted: Counted = field(default_factory=Counted)
 
     @property
     def total(self) -> float:
