@@ -88,9 +88,12 @@ def _print(found: dict[str, dict[str, Any]]) -> None:
         table.add_column(column, justify="right")
     for name, one in found.items():
         if "reason" in one:
-            table.add_row(name, one["reason"])
             continue
         cpu = (f"{one['cpu_s'][user]:.2f}" for user in ("member", "python", "store"))
         times = (f"{one['cycle_s']:.2f} s", f"{one['longest_s']:.2f} s", f"{one['rss_mib']} MiB", f"{one['samples']:,}")
         table.add_row(name, *times, *cpu, str(one["samples_wrong"]))
-    Console(width=128).print(table)
+    console = Console(width=128)
+    console.print(table)
+    for name, one in found.items():
+        if "reason" in one:
+            console.print(f"{name}: not measured: {one['reason']}")
