@@ -9,6 +9,7 @@ beats of 30 s: the collector; a Prometheus that federates from all and pushes to
 - `cycle_vs_federate`: seconds of a cycle, against the longest federating scrape of one cluster, as that Prometheus measures
   it. That flatters the peer: its three scrapes are taken as if side by side at no cost, its push to the store as free; and it
   carries one sample of a series a beat, where the collector carries all of them, and those of the last 30 s once more.
+  `cycle_vs_federate_sum`: against the sum of its scrapes, which it begins one after another.
 - `cycle_vs_remote_write`: CPU of all processes a beat, less what members use when nobody asks: the collector, members and
   store, and its share of the proof, against members and store. `cpu_vs_federate` likewise.
 - `python_share`: the collector process' part of the CPU of a beat, without the proof; `python_of_wall`: CPU of its threads that
@@ -89,6 +90,7 @@ def figures(rounds: Rounds, caught: CaughtUp, opened: Opened) -> dict[str, Any]:
         "page_s": round(max(opened.pages.values()), 2),
         "panels_unanswered": opened.unanswered,
         "cycle_s": round(wall, 3),
+        "cycle_vs_federate_sum": _ratio(wall, median(one.summed for one in theirs)),
         "cpu_vs_federate": _ratio(cpu, median(one.total for one in theirs)),
         "python_of_wall": _ratio(_threads(mine), wall),
         "proof_s": round(median(one.counted.wall for one in mine), 2),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
@@ -26,12 +26,15 @@ INGESTED = "vm_rows_inserted_total"
 
 @dataclass(frozen=True)
 class Spent:
-    """What one round took. ``walls`` are seconds of each beat; CPU is in seconds a beat, by who used it; ``rows`` a beat."""
+    """What one round took. ``walls`` are seconds of each beat; CPU is in seconds a beat, by who used it; ``rows`` a beat.
+
+    ``peak`` is in MiB; ``summed`` are the seconds of scrapes that follow one another."""
 
     walls: tuple[float, ...] = ()
     cpu: dict[str, float] = field(default_factory=dict)
     rows: float = 0.0
     peak: float = 0.0
+    summed: float = 0.0
     cycles: tuple[dict[str, Any], ...] = ()
     counted: Counted = field(default_factory=Counted)
 
@@ -92,8 +95,8 @@ def ours(arena: Arena, number: int) -> Spent:
 def federate(arena: Arena, number: int) -> Spent:
     """Return what a Prometheus takes that federates from all and pushes to a store.
 
-    ``walls`` are the longest of its scrapes of the clusters, as it measures them, in the median: as if the others took no time,
-    and without what it takes to push.
+    Its scrapes are timed as it does that itself, without what it takes to push: the longest of them, and their sum, as it begins
+    them one after another.
     """
     ground = arena.ground
     with ground.store("store-federate") as store:
@@ -108,7 +111,8 @@ def federate(arena: Arena, number: int) -> Spent:
             central.end()
     if len(samples) < len(arena.members.each) or not all(map(min, samples)):
         raise SystemExit(f"the federating Prometheus could not scrape within a beat of {ground.beat:g} s: {samples}")
-    return Spent((max(map(median, durations)),), spent.cpu, spent.rows)
+    longest, *_ = scrapes = sorted(map(median, durations), reverse=True)
+    return replace(spent, walls=(longest,), summed=sum(scrapes))
 
 
 def remote_write(arena: Arena, number: int) -> Spent:

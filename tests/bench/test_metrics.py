@@ -86,12 +86,13 @@ def test_figures_are_ratios_of_medians_of_the_same_run_and_all_that_differs_coun
         cpu = {"member": 1.0, "python": 0.5, "store": 0.5, "proof": 0.5}
         return Spent((wall, wall), cpu, 10.0, 200.0, (cycle(1000, a=1), cycle(2000, a=1)), Counted(100, wrong))
 
-    peer = Spent((4.0,), {"member": 4.0, "store": 1.0})
+    peer = Spent((4.0,), {"member": 4.0, "store": 1.0}, summed=10.0)
     rounds = {"ours": [mine(1.0, 0), mine(2.0, 1), mine(9.0, 0)], "federate": [peer], "remote_write": [peer]}
 
     told = figures(rounds, CaughtUp(1000.0, 60.0, 61.0, Counted(50, 2)), Opened({"pods": 1.5, "nodes": 0.5}))
 
     assert (0.5, 0.5) == (told["cycle_vs_federate"], told["cycle_vs_remote_write"])
+    assert 0.2 == told["cycle_vs_federate_sum"]
     assert (0.25, 0.125) == (told["python_share"], told["python_of_wall"])
     assert (3, 350) == (told["samples_wrong"], told["samples_counted"])
     assert 1.5 == told["page_s"]
