@@ -185,10 +185,10 @@ class Metrics(Strict):
     Every ``beat`` seconds each cluster is read from where it was read to, less ``overlap``, to now less ``settle``. ``settle``
     covers a scrape and a rule evaluation; what comes later than that and ``overlap`` is found by counting, and read again.
     A cluster that comes back is caught up with at most ``samplesPerSecond``, in slices of at most ``slice`` seconds such that
-    an answer has at most ``answerBytes``; of one that is new, the last ``backfill`` seconds. Samples later than now plus
-    ``ahead`` are left out; clocks that differ by more than ``clockTolerance`` are reported. After ``staleAfter`` seconds
-    without samples a cluster is stale: alerts that read it are unknown. ``rules`` are the files, or folders of them, that the
-    store's evaluator reads too: Prometheus's format.
+    an answer has at most ``answerBytes``, unless it is mostly labels; of one that is new, the last ``backfill`` seconds.
+    Samples later than now plus ``ahead`` are left out; clocks that differ by more than ``clockTolerance`` are reported. After
+    ``staleAfter`` seconds without samples a cluster is stale: alerts that read it are unknown. ``rules`` are the files, or
+    folders of them, that the store's evaluator reads too: Prometheus's format.
     """
 
     store: Store = Store()
