@@ -11,6 +11,8 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+from flotilla.dashboards.parsing import parse_dashboards
+from flotilla.dashboards.vmui import vmui_dashboard
 from lab import processes
 from lab.binaries import Binaries
 from lab.commands import wait_until
@@ -18,7 +20,8 @@ from lab.layout import Hub
 from lab.processes import Life
 
 _PATIENCE = 30  # seconds; below 1 is usual
-_RULES = Path(__file__).parent.parent / "deployments" / "rules"
+_DEPLOYMENTS = Path(__file__).parent.parent / "deployments"
+_RULES, _PAGES = _DEPLOYMENTS / "rules", _DEPLOYMENTS / "dashboards"
 _READY = {"victoria-metrics": "/health", "alertmanager": "/-/ready", "vmalert": "/health"}
 
 
@@ -62,7 +65,17 @@ def _write(hub: Hub) -> None:
     if not hub.token.exists():
         hub.token.touch(mode=0o600)
         hub.token.write_text(secrets.token_hex(16))
+    _write_pages(hub)
     (hub.directory / "alertmanager.json").write_text(json.dumps(_alertmanager(hub), indent=2))
+
+
+def _write_pages(hub: Hub) -> None:
+    """Have the dashboards where the store's own UI looks for them."""
+    pages = parse_dashboards({str(file): file.read_text() for file in sorted(_PAGES.glob("*.yaml"))})
+    folder = hub.directory / "dashboards"
+    folder.mkdir(exist_ok=True)
+    for file, page in pages.items():
+        (folder / f"{Path(file).stem}.json").write_text(json.dumps(vmui_dashboard(page)))
 
 
 def _alertmanager(hub: Hub) -> dict[str, object]:
@@ -106,6 +119,7 @@ def _flags(hub: Hub, part: str) -> dict[str, object]:
         "dedup.minScrapeInterval": "1ms",
         "search.latencyOffset": "0s",
         "memory.allowedBytes": "512MB",
+        "vmui.customDashboardsPath": hub.directory / "dashboards",
         "vmalert.proxyURL": hub.url("vmalert"),  # its UI shows rules and alerts
         "loggerLevel": "WARN",
     }
