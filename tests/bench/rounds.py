@@ -28,15 +28,16 @@ INGESTED = "vm_rows_inserted_total"
 class Spent:
     """What one round took. ``walls`` are seconds of each beat; CPU is in seconds a beat, by who used it; ``rows`` a beat.
 
-    ``peak`` is in MiB; ``summed`` are the seconds of scrapes that follow one another."""
+    ``peak`` is in MiB; ``summed`` are the seconds of scrapes that follow one another.
+    """
 
     walls: tuple[float, ...] = ()
     cpu: dict[str, float] = field(default_factory=dict)
     rows: float = 0.0
     peak: float = 0.0
-    summed: float = 0.0
     cycles: tuple[dict[str, Any], ...] = ()
     counted: Counted = field(default_factory=Counted)
+    summed: float = 0.0
 
     @property
     def total(self) -> float:
