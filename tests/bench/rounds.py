@@ -96,7 +96,7 @@ def ours(arena: Arena, number: int) -> Spent:
 def federate(arena: Arena, number: int) -> Spent:
     """Return what a Prometheus takes that federates from all and pushes to a store.
 
-    Its scrapes are timed as it does that itself, without what it takes to push: the longest of them, and their sum, as it begins
+    Its scrapes are timed as it does that itself, without what it takes to push: the longest, and their sum, as it begins
     them one after another.
     """
     ground = arena.ground
