@@ -28,15 +28,16 @@ INGESTED = "vm_rows_inserted_total"
 class Spent:
     """What one round took. ``walls`` are seconds of each beat; CPU is in seconds a beat, by who used it; ``rows`` a beat.
 
-    ``peak`` is in MiB; ``summed`` are the seconds of scrapes that follow one another."""
+    ``peak`` is in MiB; ``summed`` are the seconds of scrapes that follow one another.
+    """
 
     walls: tuple[float, ...] = ()
     cpu: dict[str, float] = field(default_factory=dict)
     rows: float = 0.0
     peak: float = 0.0
-    summed: float = 0.0
     cycles: tuple[dict[str, Any], ...] = ()
     counted: Counted = field(default_factory=Counted)
+    summed: float = 0.0
 
     @property
     def total(self) -> float:
@@ -95,8 +96,8 @@ def ours(arena: Arena, number: int) -> Spent:
 def federate(arena: Arena, number: int) -> Spent:
     """Return what a Prometheus takes that federates from all and pushes to a store.
 
-    Its scrapes are timed as it does that itself, without what it takes to push: the longest of them, and their sum, as it
-    begins them one after another.
+    Its scrapes are timed as it does that itself, without what it takes to push: the longest, and their sum, as it begins
+    them one after another.
     """
     ground = arena.ground
     with ground.store("store-federate") as store:

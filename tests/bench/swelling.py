@@ -19,7 +19,7 @@ from tests.bench.members import NAMES, Ground, members
 from tests.bench.programs import available
 from tests.bench.rounds import Arena, Spent, idle, ours
 
-MIB_PER_SERIES, MIB_PER_MEMBER = 0.012, 150.0  # of Prometheus, exporter and store together, as seen with 10,000 to 100,000
+MIB_PER_SERIES, MIB_PER_MEMBER = 0.012, 150.0  # of all processes together: an estimate, only to refuse what cannot fit
 HISTORY = 95.0  # seconds of samples that there must be: what settles, what is read again, a little of the past
 
 
