@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -164,19 +164,19 @@ class Reader:
     def _slice(self, one: Slice, done: Done, time_there: int, latest: int) -> None:
         assert self._stamper is not None
         seen, written = Seen(), Written()
-        read = self.member.read(one.span.lo, one.span.hi, self._settings.selectors)
+        answers: list[tuple[int, int]] = []
+        series = self._read(one, done, seen, answers)
         try:
-            for batch in batches(self._stamper.stamped(read.series, seen, latest), self._settings.store.batch_bytes):
+            for batch in batches(self._stamper.stamped(series, seen, latest), self._settings.store.batch_bytes):
                 self._store.write(batch, written)
         finally:
-            done.cost.member += read.seconds
             done.cost.store += written.seconds
         refused = quarantine.quarantined(self.cluster.name, written.refusals, time_there)
         self.refusals += refused
         firm = self._progress.firm(one, time_there, self.pace)
         unkept = completeness.unkept(seen.nans, seen.histograms, self._settings.store.keeps)
         ledger = self.kept.ledger.tallied(unkept, firm) if self.kept else completeness.Ledger()
-        answer = Answer(seen.count.samples, read.size)
+        answer = Answer(seen.count.samples, *max(answers))
         late = [one.span] if one.span.hi < time_there - self._stale else []
         self._keep(progress=self._progress.read(one, answer, time_there, self.pace), ledger=ledger, late=late)
         done.series = max(done.series, seen.count.series)
@@ -184,6 +184,15 @@ class Reader:
         done.late += seen.late.samples
         done.slices += 1
         done.refused += len(refused)
+
+    def _read(self, one: Slice, done: Done, seen: Seen, answers: list[tuple[int, int]]) -> Iterator[bytes]:
+        """Yield the series of a slice, of one selector after the other, and note size and samples of each answer."""
+        for selector in self._settings.selectors:
+            before = seen.count.samples
+            read = self.member.read(one.span.lo, one.span.hi, [selector])
+            done.cost.member += read.seconds
+            yield from read.series
+            answers.append((read.size, seen.count.samples - before))
 
     @property
     def _progress(self) -> Progress:
