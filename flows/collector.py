@@ -100,14 +100,12 @@ class Collector:
 
     def _look_back(self, clocks: Clocks, here: int) -> list[Outbreak]:
         """Have the rules see what came too late for them, and return the alerts that would have fired."""
-        overdue = {name: span for name, one in self.readers.items() if (span := one.overdue(clocks.of(name, here)))}
+        overdue = {name: span for name, one in self.readers.items() if (span := one.overdue())}
         if not overdue:
             return []
         span = min(overdue.values())
         clusters = [name for name, one in overdue.items() if common([one], [span])]
-        present = [
-            name for name, one in self.readers.items() if one.kept and not common(one.kept.progress.missing(here), [span])
-        ]
+        present = [name for name, one in self.readers.items() if not one.lacks(span)]
         try:
             found = reevaluated(self.fleet, self.store, Late(span, clusters, present), clocks.now(here))
         except FlotillaError as error:

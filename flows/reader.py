@@ -18,7 +18,7 @@ from flotilla.metrics.quarantine import Quarantined
 from flotilla.metrics.spans import Span, common, union, without
 from flotilla.metrics.stamping import Seen, Stamper
 from flotilla.metrics.windows import Answer, Pace, Progress, Slice
-from flows.hindsight import AT_ONCE
+from flows.hindsight import AT_ONCE, GRID
 from flows.proving import About, Counter, proofs
 from tasks.doors import door_of
 from tasks.progress import Kept, read_kept, write_kept
@@ -177,7 +177,8 @@ class Reader:
         unkept = completeness.unkept(seen.nans, seen.histograms, self._settings.store.keeps)
         ledger = self.kept.ledger.tallied(unkept, firm) if self.kept else completeness.Ledger()
         answer = Answer(seen.count.samples, *max(answers))
-        late = [one.span] if one.span.hi < time_there - self._stale else []
+        old = Span(one.span.lo, min(one.span.hi, time_there - self._stale))
+        late = without([old], [*self._progress.done, self._progress.tail])  # the tail was seen in time
         self._keep(progress=self._progress.read(one, answer, time_there, self.pace), ledger=ledger, late=late)
         done.series = max(done.series, seen.count.series)
         done.samples += seen.count.samples
@@ -199,15 +200,24 @@ class Reader:
         assert self.kept is not None
         return self.kept.progress
 
-    def overdue(self, time_there: int) -> Span | None:
+    def overdue(self) -> Span | None:
         """Return the oldest span that came too late for the rules, once all before it is there too; None where there is none.
 
         What was written by an earlier cycle only: the store may not show yet what it was given just now.
         """
-        if self.kept is None or not self.kept.late or self.kept.progress.missing(time_there - self._stale):
+        if self.kept is None or not self.kept.late:
             return None
         first = self.kept.late[0]
-        return Span(first.lo, min(first.hi, first.lo + AT_ONCE))
+        begin = first.lo // GRID * GRID
+        span = Span(begin, min(-(-first.hi // GRID) * GRID, begin + AT_ONCE))
+        return None if self.lacks(Span(self.kept.progress.origin, first.hi)) else span
+
+    def lacks(self, span: Span) -> bool:
+        """Tell whether something of a span is not at the store yet."""
+        if self.kept is None:
+            return True
+        progress = self.kept.progress
+        return bool(without(common(progress.missing(span.hi), [span]), [progress.tail]))
 
     def seen_by_rules(self, span: Span) -> None:
         """Take a span as known to the rules."""
