@@ -1,4 +1,4 @@
-"""The fleet's metrics, as Prefect has them: collected for good."""
+"""The fleet's metrics, as Prefect has them: collected for good, alerts taken, what was refused sent again."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flotilla.metrics.alerts import Leave
+from flotilla.metrics.resending import rows, told_sums
 from flotilla.metrics.words import moment
 from flows.alerts import Decision
 from flows.check import read_fleet
@@ -22,8 +23,9 @@ from flows.collector import Cycle
 from flows.journey import say, show, table, told
 from flows.logs import log_to_stderr
 from flows.receiving import receive_for_good
+from flows.resending import pick_of, planned, quarantine_in, send_again
 
-ROWS = 200  # alerts in the artifact
+ROWS = 200  # alerts or records in an artifact
 TOLD_EVERY = 600.0  # seconds between two artifacts while nothing changes that people care for
 
 
@@ -58,6 +60,36 @@ def receive(fleet: str = "deployments/fleet.yaml") -> State[Any]:
     decided, here = _Decided(), copy_context()
     receive_for_good(clusters, lambda decisions: here.copy().run(decided, decisions))
     return Completed(message="the receiver was asked to end")
+
+
+@flow(name="metrics", flow_run_name="send-again", persist_result=False)
+@told
+def resend(
+    fleet: str = "deployments/fleet.yaml",
+    state: str = ".flotilla/metrics",
+    cluster: str = "",
+    match: str = "",
+    dry_run: bool = False,
+) -> State[Any]:
+    """Send what the store refused to it again; what it refuses again is kept.
+
+    Args:
+        fleet: file of the fleet.
+        state: folder in which the collector keeps what it collected, relative to where the deployments were registered.
+        cluster: only what was refused of this cluster.
+        match: only series that this PromQL selector picks.
+        dry_run: only tell what would be sent.
+
+    """
+    clusters, held = read_fleet(fleet), quarantine_in(state)
+    pick = pick_of(cluster, match, clusters.names)
+    done = planned(pick.of(held.records())) if dry_run else send_again(clusters, held, pick)
+    left = rows(held.records())
+    sentence = f"{'would send ' if dry_run else ''}{told_sums(done)}; {len(left)} records are in quarantine"
+    body = f"## {sentence}\n\n{table(one.row() for one in done)}\n\n### In quarantine\n\n{table(left[:ROWS])}"
+    say("%s", sentence)
+    show("metrics-quarantine", sentence, body)
+    return Completed(message=sentence, data=tuple(done))
 
 
 class _Decided:

@@ -20,9 +20,10 @@ from flotilla.metrics.stamping import Seen, Stamper
 from flotilla.metrics.windows import Answer, Pace, Progress, Slice
 from flows.hindsight import AT_ONCE, GRID
 from flows.proving import About, Counter, proofs
+from tasks.answers import TooMuch
 from tasks.doors import door_of
 from tasks.progress import Kept, read_kept, write_kept
-from tasks.prometheus import Member, TooMuch, short
+from tasks.prometheus import Member, short
 from tasks.store import Store, Written
 
 log = logging.getLogger("flotilla.collector")

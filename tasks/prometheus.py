@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlencode
 
 import yaml
 
-from flotilla.errors import FlotillaError, Permanent, Transient
+from flotilla.errors import FlotillaError
 from flotilla.metrics import clocks, wire
-from flotilla.metrics.answers import Said, advice, read_said
 from flotilla.metrics.clocks import Reading
 from flotilla.metrics.selectors import Selector
-from tasks.answers import Reply
+from tasks.answers import check
 from tasks.doors import Door
+from tasks.promql import Engine
 
 READ_HEADERS = {
     "Content-Encoding": "snappy",
     "Content-Type": "application/x-protobuf",
     "X-Prometheus-Remote-Read-Version": "0.1.0",
 }
-FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-
-
-class TooMuch(Transient):
-    """An answer would hold more than is allowed: a shorter span is to be asked for."""
 
 
 @dataclass(frozen=True)
@@ -37,44 +30,6 @@ class Read:
     series: Iterator[bytes]
     size: int
     seconds: float
-
-
-@dataclass(frozen=True)
-class Engine:
-    """What answers PromQL behind a door; ``api`` is where its HTTP API begins."""
-
-    name: str
-    door: Door
-    api: str = "/api/v1"
-
-    def query(self, promql: str, at: str = "") -> list[dict[str, Any]]:
-        """Return ``data.result`` of an instant query, at a time as the API takes it, or now."""
-        found = self._asked("query", {"query": promql, "nocache": "1"} | ({"time": at} if at else {}))["result"]
-        return list(found)
-
-    def query_range(self, promql: str, begin: float, end: float, step: float) -> list[dict[str, Any]]:
-        """Return ``data.result`` of a range query; times in seconds."""
-        found = self._asked(
-            "query_range", {"query": promql, "nocache": "1", "start": f"{begin:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
-        )
-        return list(found["result"])
-
-    def values(self, label: str, selector: Selector, begin: float, end: float) -> list[str]:
-        """Return the values that a label has in some series; times in seconds."""
-        fields = {"match[]": str(selector), "start": f"{begin:.3f}", "end": f"{end:.3f}"}
-        reply = self.door.exchange("GET", f"{self.api}/label/{label}/values?{urlencode(fields)}", headers={}, timeout=30.0)
-        return list(self._data(reply, f"the values of {label}"))
-
-    def _asked(self, what: str, fields: Mapping[str, str]) -> Any:
-        reply = self.door.exchange("POST", f"{self.api}/{what}", content=urlencode(fields).encode(), headers=FORM, timeout=60.0)
-        return self._data(reply, f"{what} {fields['query'][:200]}")
-
-    def _data(self, reply: Reply, what: str) -> Any:
-        check(self.name, reply, what)
-        try:
-            return json.loads(reply.content)["data"]
-        except (ValueError, KeyError, TypeError):
-            raise Transient(f"{self.name}: expected Prometheus' JSON for {what}, got {reply.text[:100]!r}") from None
 
 
 @dataclass(frozen=True)
@@ -127,17 +82,6 @@ class Member:
         document = yaml.safe_load(json.loads(reply.content)["data"]["yaml"]) or {}
         labels = (document.get("global") or {}).get("external_labels") or {}
         return {str(name): str(value) for name, value in labels.items()}
-
-
-def check(name: str, reply: Reply, what: str) -> None:
-    """Raise the error that an answer stands for, unless it is one to go on with."""
-    said = read_said(reply.status, reply.text)
-    if said is Said.DONE:
-        return
-    text = f"{name}: {what}: {reply.text or 'no words'} (HTTP {reply.status})"
-    if said is Said.TOO_LARGE:
-        raise TooMuch(text)
-    raise Transient(text) if said is Said.LATER else Permanent(f"{text}; {advice(reply.status, reply.text)}")
 
 
 def short(error: FlotillaError, name: str) -> str:
