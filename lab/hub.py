@@ -25,7 +25,7 @@ def start(hub: Hub, part: str, binaries: Binaries) -> None:
     hub.directory.mkdir(parents=True, exist_ok=True)
     (hub.directory / "url").write_text(hub.store)
     if processes.life(hub, part) is Life.DEAD:
-        processes.start(hub, part, [str(binaries[part]), *_flags(hub)])
+        processes.start(hub, part, [str(binaries[part]), *flags(hub)])
     wait_until(f"an answer of {part}", lambda: not_ready(hub), within=_PATIENCE)
 
 
@@ -42,7 +42,8 @@ def not_ready(hub: Hub) -> str:
         connection.close()
 
 
-def _flags(hub: Hub) -> list[str]:
+def flags(hub: Hub) -> list[str]:
+    """Return how the store is started."""
     flags = {
         "httpListenAddr": f"127.0.0.1:{hub.store_port}",
         "storageDataPath": hub.directory / "samples",

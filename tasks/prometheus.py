@@ -49,32 +49,31 @@ class Engine:
 
     def query(self, promql: str, at: str = "") -> list[dict[str, Any]]:
         """Return ``data.result`` of an instant query, at a time as the API takes it, or now."""
-        found = self._asked("query", {"query": promql, "nocache": "1"} | ({"time": at} if at else {}))["result"]
-        return list(found)
+        return self._asked("query", {"query": promql, "nocache": "1"} | ({"time": at} if at else {}))
 
     def query_range(self, promql: str, begin: float, end: float, step: float) -> list[dict[str, Any]]:
         """Return ``data.result`` of a range query; times in seconds."""
-        found = self._asked(
-            "query_range", {"query": promql, "nocache": "1", "start": f"{begin:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
-        )
-        return list(found["result"])
+        times = {"start": f"{begin:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
+        return self._asked("query_range", {"query": promql, "nocache": "1"} | times)
 
-    def values(self, label: str, selector: Selector, begin: float, end: float) -> list[str]:
-        """Return the values that a label has in some series; times in seconds."""
-        fields = {"match[]": str(selector), "start": f"{begin:.3f}", "end": f"{end:.3f}"}
+    def values(self, label: str, selector: Selector, begin: float) -> list[str]:
+        """Return the values that a label has in some series, those that ended before a time in seconds perhaps left out.
+
+        No end is given: before it Prometheus does not find what only came out of order (prometheus/prometheus#19739).
+        """
+        fields = {"match[]": str(selector), "start": f"{begin:.3f}"}
         reply = self.door.exchange("GET", f"{self.api}/label/{label}/values?{urlencode(fields)}", headers={}, timeout=30.0)
-        return list(self._data(reply, f"the values of {label}"))
+        return self._listed(reply, f"the values of {label}", "data")
 
-    def _asked(self, what: str, fields: Mapping[str, str]) -> Any:
+    def _asked(self, what: str, fields: Mapping[str, str]) -> list[dict[str, Any]]:
         reply = self.door.exchange("POST", f"{self.api}/{what}", content=urlencode(fields).encode(), headers=FORM, timeout=60.0)
-        return self._data(reply, f"{what} {fields['query'][:200]}")
+        return self._listed(reply, f"{what} {fields['query'][:200]}", "data", "result")
 
-    def _data(self, reply: Reply, what: str) -> Any:
-        check(self.name, reply, what)
-        try:
-            return json.loads(reply.content)["data"]
-        except (ValueError, KeyError, TypeError):
-            raise Transient(f"{self.name}: expected Prometheus' JSON for {what}, got {reply.text[:100]!r}") from None
+    def _listed(self, reply: Reply, what: str, *keys: str) -> list[Any]:
+        found = answered(self.name, reply, what, *keys)
+        if not isinstance(found, list):
+            raise unexpected(self.name, reply, what)
+        return found
 
 
 @dataclass(frozen=True)
@@ -115,10 +114,29 @@ class Member:
     def external_labels(self) -> dict[str, str]:
         """Return the labels that it adds to all that it sends."""
         reply = self.door.exchange("GET", f"{self.prefix}/api/v1/status/config", headers={}, timeout=10.0)
-        check(self.cluster, reply, "its configuration")
-        document = yaml.safe_load(json.loads(reply.content)["data"]["yaml"]) or {}
-        labels = (document.get("global") or {}).get("external_labels") or {}
-        return {str(name): str(value) for name, value in labels.items()}
+        text = answered(self.cluster, reply, "its configuration", "data", "yaml")
+        try:
+            labels = (yaml.safe_load(text).get("global") or {}).get("external_labels") or {}
+            return {str(name): str(value) for name, value in labels.items()}
+        except (AttributeError, yaml.YAMLError):
+            raise unexpected(self.cluster, reply, "its configuration") from None
+
+
+def answered(name: str, reply: Reply, what: str, *keys: str) -> Any:
+    """Return what an answer in JSON holds under keys one in another; raises Transient or Permanent where there is none."""
+    check(name, reply, what)
+    try:
+        found = json.loads(reply.content)
+        for key in keys:
+            found = found[key]
+    except (ValueError, KeyError, TypeError):
+        raise unexpected(name, reply, what) from None
+    return found
+
+
+def unexpected(name: str, reply: Reply, what: str) -> Transient:
+    """Return the error for an answer that is none of Prometheus'."""
+    return Transient(f"{name}: expected Prometheus' JSON for {what}, got {reply.text[:100]!r}")
 
 
 def check(name: str, reply: Reply, what: str) -> None:
