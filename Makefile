@@ -11,6 +11,8 @@ export FLOTILLA_LAB_DIR ?= $(CURDIR)/.lab
 # The lab's clusters, and no others, are what these targets act on.
 export KUBECONFIG := $(FLOTILLA_LAB_DIR)/kubeconfig
 export FLOTILLA_STORE = $(shell cat $(FLOTILLA_LAB_DIR)/hub/url 2>/dev/null)
+export FLOTILLA_RECEIVER = $(shell cat $(FLOTILLA_LAB_DIR)/hub/receiver 2>/dev/null)
+export FLOTILLA_RECEIVER_TOKEN = $(shell cat $(FLOTILLA_LAB_DIR)/hub/token 2>/dev/null)
 export DO_NOT_TRACK := 1
 # Another virtual environment that happens to be active is not ours.
 unexport VIRTUAL_ENV PYTHONPATH PREFECT_API_URL PREFECT_PROFILE

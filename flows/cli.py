@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from flotilla.errors import FlotillaError, InvalidInput, Refused
-from flows import cli_dashboards, cli_metrics, cli_services
+from flows import cli_alerts, cli_dashboards, cli_metrics, cli_services
 from flows.console import BAD_INPUT, DEFAULT_FLEET, FAILED, REFUSED, AsJson, FleetFile, print_rows
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -24,6 +24,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Agree at every gate (approve=a
 Force = Annotated[bool, typer.Option("--force", help="Take over fields that others own; else they are conflicts.")]
 KEEPER = "services/keep-wired"
 COLLECTOR = "metrics/collect"
+RECEIVER = "metrics/receive-alerts"
 
 
 @app.callback()
@@ -211,6 +212,7 @@ def approve(
 cli_services.register(app)
 cli_metrics.register(app)
 cli_dashboards.register(app)
+cli_alerts.register(app)
 
 
 @app.command()
@@ -231,6 +233,7 @@ def server_up() -> None:
     orchestrator.deploy_all()
     typer.echo(f"keeper of services: {prefect_api.ensure_running(KEEPER)}")
     typer.echo(f"collector of metrics: {prefect_api.ensure_running(COLLECTOR)}")
+    typer.echo(f"receiver of alerts: {prefect_api.ensure_running(RECEIVER)}")
     typer.echo(f"prefect UI: {prefect_api.ui_link()}")
 
 

@@ -10,16 +10,23 @@ from pathlib import Path
 
 from flotilla.fleet import Fleet
 from flows.collector import Collector, Cycle
+from tasks.progress import alone_in
 
 log = logging.getLogger("flotilla.collector")
 
 
 def collect_for_good(fleet: Fleet, folder: str, tell: Callable[[Cycle], None] | None = None) -> None:
     """Collect until SIGTERM or SIGINT; ``tell`` is called with each cycle."""
+    log_to_stderr()
+    with alone_in(Path(folder)):
+        collector = Collector(fleet, Path(folder))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: collector.stop())
+        collector.run(tell or (lambda _: None))
+    log.info("ended")
+
+
+def log_to_stderr() -> None:
+    """Have what happens told line by line on standard error."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    collector = Collector(fleet, Path(folder))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: collector.stop())
-    collector.run(tell or (lambda _: None))
-    log.info("ended")

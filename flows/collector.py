@@ -10,58 +10,28 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from flotilla.dashboards.hindsight import Outbreak
 from flotilla.errors import FlotillaError, Permanent, Transient
-from flotilla.fleet import Cluster, Fleet
-from flotilla.metrics import completeness, quarantine
-from flotilla.metrics.batches import batches
+from flotilla.fleet import Fleet
+from flotilla.metrics import quarantine
 from flotilla.metrics.beats import Beat, beat, pause
 from flotilla.metrics.clocks import Clocks, Reading, compared
-from flotilla.metrics.completeness import Outcome, Proof
+from flotilla.metrics.completeness import Proof
 from flotilla.metrics.own import Own, encoded
-from flotilla.metrics.quarantine import Quarantined
-from flotilla.metrics.stamping import Seen, Stamper
-from flotilla.metrics.windows import Answer, Pace, Progress, Slice
-from flows.proving import About, Counter, proofs
-from tasks.doors import door_of, now
+from flotilla.metrics.spans import common
+from flotilla.metrics.words import dated
+from flows.gateway import Gateway
+from flows.hindsight import Late, reevaluated
+from flows.reader import Done, Reader
+from tasks.doors import now
 from tasks.fanout import side_by_side
-from tasks.progress import Kept, read_kept, read_quarantine, write_kept, write_quarantine
-from tasks.prometheus import Member, TooMuch, short
-from tasks.store import Store, Written, store_of
+from tasks.progress import read_quarantine, write_quarantine
+from tasks.store import Written, store_of
 
 log = logging.getLogger("flotilla.collector")
-
-
-@dataclass
-class Cost:
-    """Seconds that a cluster's part of a cycle took, by whom it waited for; ``python`` is CPU of its thread."""
-
-    member: float = 0.0
-    store: float = 0.0
-    python: float = 0.0
-    wall: float = 0.0
-    proving: float = 0.0
-
-
-@dataclass
-class Done:
-    """What a cycle did for one cluster. ``seen`` is up to when samples are at the store, in ms; ``error`` why it stopped."""
-
-    cluster: str
-    series: int = 0
-    samples: int = 0
-    slices: int = 0
-    late: int = 0
-    seen: int = 0
-    lag: float = 0.0
-    missing: float = 0.0
-    gaps: float = 0.0
-    refused: int = 0
-    proofs: list[Proof] = field(default_factory=list)
-    error: str = ""
-    cost: Cost = field(default_factory=Cost)
 
 
 @dataclass(frozen=True)
@@ -72,6 +42,7 @@ class Cycle:
     done: Mapping[str, Done]
     findings: tuple[str, ...]
     seconds: float
+    unheard: tuple[Outbreak, ...] = ()
 
     def __str__(self) -> str:
         told = ", ".join(
@@ -79,115 +50,6 @@ class Cycle:
             for name, one in self.done.items()
         )
         return f"{self.beat}: {told}; {self.seconds:.1f} s"
-
-
-class Reader:
-    """One cluster's part of the collecting, used by one thread at a time."""
-
-    def __init__(self, cluster: Cluster, fleet: Fleet, folder: Path, store: Store) -> None:
-        self.cluster, self._settings, self._folder, self._store = cluster, fleet.metrics, folder, store
-        self.member = Member(cluster.name, door_of(cluster), cluster.metrics.path.rstrip("/"))
-        self.pace: Pace = fleet.metrics.pace()
-        self.kept = read_kept(folder, cluster.name)
-        self._stamper: Stamper | None = None
-        self.refusals: list[quarantine.Quarantined] = []
-        selectors = fleet.metrics.selectors
-        at_store = [one.with_label("cluster", cluster.name) for one in selectors]
-        self._counters = Counter(self.member.engine, selectors), Counter(store.engine, at_store)
-
-    def collect(self, time_there: int, latest: int, set_aside: Sequence[Quarantined]) -> Done:
-        """Read what is missing up to a time, oldest and newest first, and have it written. Never raises FlotillaError.
-
-        What is complete since an earlier cycle is counted before: what was written just now, a store may not show yet.
-        """
-        done = Done(self.cluster.name)
-        self._prove(done, set_aside)
-        began, cpu = time.monotonic(), time.thread_time()
-        try:
-            self._collect(done, time_there, latest)
-        except FlotillaError as error:
-            done.error = short(error, self.cluster.name)
-        progress = self.kept.progress if self.kept else Progress(time_there)
-        until = time_there - self.pace.settle
-        done.seen = progress.seen
-        done.lag = max(0, time_there - progress.seen) / 1000 if progress.seen else 0.0
-        done.missing = sum(span.length for span in progress.missing(until)) / 1000
-        done.gaps = sum(gap.span.length for gap in progress.gaps) / 1000
-        done.cost.wall, done.cost.python = time.monotonic() - began, time.thread_time() - cpu
-        return done
-
-    def _prove(self, done: Done, set_aside: Sequence[Quarantined]) -> None:
-        """Count windows that are complete, and have those read again that differ."""
-        if self.kept is None or not self.kept.ledger.due(self.kept.progress):
-            return
-        began = time.monotonic()
-        try:
-            about = About(self.cluster.name, self.member.keeps_since(), set_aside)
-            done.proofs = proofs(self.kept.progress, self.kept.ledger, self._counters, about)
-        except FlotillaError as error:
-            log.warning("cluster=%s not counted: %s", self.cluster.name, error)
-        for proof in done.proofs:
-            log.info("%s", proof)
-            progress = self._progress.again(proof.look.window) if proof.outcome is Outcome.AGAIN else self._progress
-            self._keep(progress=progress, ledger=self.kept.ledger.noted(proof))
-        done.cost.proving = time.monotonic() - began
-
-    def _collect(self, done: Done, time_there: int, latest: int) -> None:
-        kept = self._begun(time_there)
-        for one in kept.progress.planned(time_there, self.pace):
-            try:
-                self._slice(one, done, time_there, latest)
-            except TooMuch as error:
-                self._keep(progress=self._progress.failed(one, short(error, self.cluster.name), time_there, self.pace))
-                log.info("cluster=%s a slice is read in shorter ones: %s", self.cluster.name, error)
-
-    def _begun(self, time_there: int) -> Kept:
-        """Have something to go on from: what was kept, or as much of the past as is asked for; gaps before what is there."""
-        if self._stamper is None:
-            labels = self.cluster.metrics.external_labels
-            external = labels if labels is not None else self.member.external_labels()
-            stamp = {"cluster": self.cluster.name, "site": self.cluster.site.name, "role": str(self.cluster.role)}
-            self._stamper = Stamper(stamp, strip=self.cluster.metrics.strip, external=external)
-        if self.kept is None:
-            origin = time_there - round(1000 * self._settings.backfill)
-            oldest = self.member.keeps_since()
-            self.kept = Kept(Progress(max(origin, oldest or origin)))
-        elif self.kept.progress.missing(time_there - 10 * self.pace.settle - self.pace.longest):
-            self._keep(progress=self._progress.kept_since(self.member.keeps_since(), time_there))
-        return self.kept
-
-    def _slice(self, one: Slice, done: Done, time_there: int, latest: int) -> None:
-        assert self._stamper is not None
-        seen, written = Seen(), Written()
-        read = self.member.read(one.span.lo, one.span.hi, self._settings.selectors)
-        try:
-            for batch in batches(self._stamper.stamped(read.series, seen, latest), self._settings.store.batch_bytes):
-                self._store.write(batch, written)
-        finally:
-            done.cost.member += read.seconds
-            done.cost.store += written.seconds
-        refused = quarantine.quarantined(self.cluster.name, written.refusals, time_there)
-        self.refusals += refused
-        firm = self._progress.firm(one, time_there, self.pace)
-        unkept = completeness.unkept(seen.nans, seen.histograms, self._settings.store.keeps)
-        ledger = self.kept.ledger.tallied(unkept, firm) if self.kept else completeness.Ledger()
-        answer = Answer(seen.count.samples, read.size)
-        self._keep(progress=self._progress.read(one, answer, time_there, self.pace), ledger=ledger)
-        done.series = max(done.series, seen.count.series)
-        done.samples += seen.count.samples
-        done.late += seen.late.samples
-        done.slices += 1
-        done.refused += len(refused)
-
-    @property
-    def _progress(self) -> Progress:
-        assert self.kept is not None
-        return self.kept.progress
-
-    def _keep(self, progress: Progress, ledger: completeness.Ledger | None = None) -> None:
-        assert self.kept is not None
-        self.kept = replace(self.kept, progress=progress, ledger=ledger or self.kept.ledger)
-        write_kept(self._folder, self.cluster.name, self.kept)
 
 
 class Collector:
@@ -198,6 +60,7 @@ class Collector:
         self.store = store_of(fleet.metrics.store)
         read = [cluster for cluster in fleet.clusters if not cluster.metrics.pushes]
         self.readers = {one.name: Reader(one, fleet, folder, self.store) for one in read}
+        self.gateway = Gateway(fleet, self.store)
         self.quarantine = read_quarantine(folder)
         self._stopping = threading.Event()
         self._last: int | None = None
@@ -205,10 +68,11 @@ class Collector:
     def run(self, tell: Callable[[Cycle], None]) -> None:
         """Beat until `stop`; ``tell`` is called with each cycle."""
         every = round(1000 * self.fleet.metrics.beat)
-        while not self._stopping.wait(pause(now(), every) / 1000):
-            cycle = self.cycle()
-            log.info("%s", cycle)
-            tell(cycle)
+        with self.gateway.open():
+            while not self._stopping.wait(pause(now(), every) / 1000):
+                cycle = self.cycle()
+                log.info("%s", cycle)
+                tell(cycle)
 
     def stop(self) -> None:
         """End after the cycle that is under way."""
@@ -221,25 +85,55 @@ class Collector:
         self._last = the_beat.number
         clocks = self._clocks()
         latest = clocks.now(here) + round(1000 * self.fleet.metrics.ahead)
+        unheard = self._look_back(clocks, here)
 
         def collect(name: str) -> Done:
             return self.readers[name].collect(clocks.of(name, here), latest, self.quarantine)
 
         found = side_by_side(self.readers, collect)
         done = {name: one for name, one in found.items() if isinstance(one, Done)}
+        done |= {name: self._pushed(name, here) for name in self.gateway.clusters}
         self._set_aside()
-        cycle = Cycle(the_beat, done, clocks.findings(), time.monotonic() - began)
+        cycle = Cycle(the_beat, done, clocks.findings(), time.monotonic() - began, tuple(unheard))
         self._tell_store(cycle, clocks, here)
         return cycle
+
+    def _look_back(self, clocks: Clocks, here: int) -> list[Outbreak]:
+        """Have the rules see what came too late for them, and return the alerts that would have fired."""
+        overdue = {name: span for name, one in self.readers.items() if (span := one.overdue(clocks.of(name, here)))}
+        if not overdue:
+            return []
+        span = min(overdue.values())
+        clusters = [name for name, one in overdue.items() if common([one], [span])]
+        present = [
+            name for name, one in self.readers.items() if one.kept and not common(one.kept.progress.missing(here), [span])
+        ]
+        try:
+            found = reevaluated(self.fleet, self.store, Late(span, clusters, present), clocks.now(here))
+        except FlotillaError as error:
+            log.warning("rules are not evaluated again over %s: %s", dated(span), error)
+            return []
+        for name in clusters:
+            self.readers[name].seen_by_rules(span)
+        log.info("rules evaluated again over %s for %s: %d alerts", dated(span), ", ".join(clusters), len(found))
+        for one in found:
+            log.warning("%s", one)
+        return found
 
     def _clocks(self) -> Clocks:
         found = side_by_side(self.readers, lambda name: self.readers[name].member.clock())
         readings = {name: one for name, one in found.items() if isinstance(one, Reading)}
         return compared(readings, round(1000 * self.fleet.metrics.clock_tolerance))
 
+    def _pushed(self, name: str, here: int) -> Done:
+        one, stale = self.gateway.clusters[name], round(1000 * self.fleet.metrics.stale_after)
+        lag = max(0, here - one.newest) / 1000 if one.newest else 0.0
+        return Done(name, one.series, one.taken(), seen=one.newest, lag=lag, error=one.silence(here, stale))
+
     def _set_aside(self) -> None:
         """Keep what the store refused."""
         fresh = [one for reader in self.readers.values() for one in reader.refusals]
+        fresh += [one for pushed in self.gateway.clusters.values() for one in pushed.drained()]
         if not fresh:
             return
         self.quarantine, lost = quarantine.kept([*self.quarantine, *fresh])
@@ -252,7 +146,7 @@ class Collector:
 
     def _tell_store(self, cycle: Cycle, clocks: Clocks, here: int) -> None:
         found = [own for name, one in cycle.done.items() for own in _own(one, clocks.ahead.get(name))]
-        held = {name: sum(record.cluster == name for record in self.quarantine) for name in self.readers}
+        held = {name: sum(record.cluster == name for record in self.quarantine) for name in cycle.done}
         found += [("flotilla_quarantined_series", {"cluster": name}, count) for name, count in held.items()]
         try:
             self.store.write(encoded(found, clocks.now(here)), Written())

@@ -28,9 +28,7 @@ def ensure_dns(cluster: ClusterLayout, binaries: Binaries) -> None:
     """Have CoreDNS deployed; one that is there stays as its users have configured it, and serves clusterset.local too."""
     if Api(cluster).items(_DNS_DEPLOYMENT):
         if services.bring_zone_along(cluster, datetime.now(UTC).isoformat()):
-            wait_until(
-                f"{cluster.name}: a CoreDNS with {ZONE}", lambda: dns_not_ready(cluster, zone=True), within=_DNS_PATIENCE
-            )
+            wait_until(f"{cluster.name}: a CoreDNS with {ZONE}", lambda: _dns_not_renewed(cluster), within=_DNS_PATIENCE)
         return
     manifest = Template((_MANIFESTS / "coredns.yaml").read_text()).substitute(dns_address=cluster.dns_address)
     kubectl(cluster, binaries, "apply", "--server-side", "--force-conflicts", "--filename", "-", stdin=manifest)
@@ -52,6 +50,19 @@ def dns_not_ready(cluster: ClusterLayout, *, zone: bool = False) -> str:
     # Ready by the word of a kubelet that may be dead: asked itself.
     asked = (services.zone_name(), dns.TXT) if zone else ()
     return "" if any(dns.answers(address, *asked) for address in ready) else f"no CoreDNS answers at {ready or 'any address'}"
+
+
+def _dns_not_renewed(cluster: ClusterLayout) -> str:
+    """Say why a CoreDNS that was started anew does not serve the zone, or nothing: the old one may, until it is ended."""
+    try:
+        (deployment,) = Api(cluster).items(_DNS_DEPLOYMENT)
+    except OSError as error:
+        return str(error)
+    wanted, seen = deployment["spec"]["replicas"], deployment["status"]
+    is_seen = seen.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
+    if not is_seen or not seen.get("updatedReplicas", 0) == seen.get("readyReplicas", 0) == seen.get("replicas", 0) == wanted:
+        return "the old one is not replaced yet"
+    return dns_not_ready(cluster, zone=True)
 
 
 def simulated(cluster: ClusterLayout) -> list[str]:

@@ -79,6 +79,7 @@ BINARIES = (
     Binary("kube-state-metrics", "kube-state-metrics", "k8s.io/kube-state-metrics/v2", 70),
     Binary("node-exporter", "node-exporter", "github.com/prometheus/node_exporter", 20),
     Binary("victoria-metrics", "victoriametrics", f"{_VICTORIA}/victoria-metrics", 50, ldflags=_VICTORIA_NAMED),
+    Binary("alertmanager", "alertmanager", "github.com/prometheus/alertmanager/cmd/alertmanager", 55),
     Binary("vmalert", "victoriametrics", f"{_VICTORIA}/vmalert", 15, ldflags=_VICTORIA_NAMED),
 )
 

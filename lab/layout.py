@@ -16,7 +16,7 @@ CLUSTERS = ("production", "same-city", "remote")
 SLOTS = 64
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller")
 NODE = ("containerd", "kubelet", "kube-proxy")
-HUB = ("victoria-metrics",)
+HUB = ("victoria-metrics", "alertmanager", "vmalert")
 
 _FIRST_NETWORK = 128  # slot 0 has 10.128.0.0/16, slot 63 has 10.191.0.0/16
 _FIRST_PORT = 26000  # below the ports that Linux gives out by itself (32768 and up)
@@ -148,21 +148,37 @@ class ClusterLayout:
 
 @dataclass(frozen=True)
 class Hub:
-    """What serves the fleet as a whole, beside the sites and on loopback only: the store of all samples."""
+    """What serves the fleet as a whole, beside the sites and on loopback only: samples of all clusters, rules, alerts.
+
+    ``first_port`` is the first of four.
+    """
 
     directory: Path
-    slot: int
+    first_port: int
     name: str = "hub"
-
-    @property
-    def store_port(self) -> int:
-        """Where the store listens on 127.0.0.1."""
-        return first_port(self.slot) + _HUB_PORTS
 
     @property
     def store(self) -> str:
         """The store's URL."""
-        return f"http://127.0.0.1:{self.store_port}"
+        return self.url("victoria-metrics")
+
+    @property
+    def receiver(self) -> str:
+        """Where alerts are told: host and port. Nothing of the lab listens there."""
+        return f"127.0.0.1:{self.first_port + len(HUB)}"
+
+    @property
+    def token(self) -> Path:
+        """The file with the secret that is shown there."""
+        return self.directory / "token"
+
+    def port(self, part: str) -> int:
+        """Where one of its processes listens on 127.0.0.1."""
+        return self.first_port + HUB.index(part)
+
+    def url(self, part: str) -> str:
+        """Return the URL of one of its processes."""
+        return f"http://127.0.0.1:{self.port(part)}"
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -222,7 +238,7 @@ class Layout:
     @property
     def hub(self) -> Hub:
         """What serves the fleet as a whole, on no site."""
-        return Hub(self.directory / "hub", self.slot)
+        return Hub(self.directory / "hub", first_port(self.slot) + _HUB_PORTS)
 
     def cluster(self, name: str) -> ClusterLayout:
         """Return the cluster of that name; KeyError where there is none."""

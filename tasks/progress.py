@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flotilla.errors import Transient
 from flotilla.metrics import completeness, quarantine, windows
 from flotilla.metrics.completeness import Ledger
 from flotilla.metrics.quarantine import Quarantined
+from flotilla.metrics.spans import Span
 from flotilla.metrics.windows import Progress, Unreadable
 
 QUARANTINE = "quarantine.json"
@@ -21,26 +25,37 @@ log = logging.getLogger("flotilla.collector")
 
 @dataclass(frozen=True)
 class Kept:
-    """What is kept of one cluster, always written together."""
+    """What is kept of one cluster, always written together.
+
+    ``late`` is what came too late for the rules, and awaits them. ``replica`` is the one of a pair that is read, ``since`` a
+    time in ms.
+    """
 
     progress: Progress
     ledger: Ledger = field(default_factory=Ledger)
+    late: tuple[Span, ...] = ()
+    replica: str = ""
+    since: int = 0
 
 
 def read_kept(folder: Path, cluster: str) -> Kept | None:
     """Return what was kept of a cluster; None where nothing was, or nothing that can be read, which is logged."""
     try:
         plain = _read(folder / f"{cluster}.json")
-        return Kept(windows.from_json(plain["progress"]), completeness.from_json(plain["ledger"])) if plain else None
-    except (Unreadable, KeyError, TypeError) as error:
+        if not plain:
+            return None
+        late = tuple(Span(int(lo), int(hi)) for lo, hi in plain["late"])
+        read = windows.from_json(plain["progress"]), completeness.from_json(plain["ledger"])
+        return Kept(*read, late, str(plain["replica"]), int(plain["since"]))
+    except (Unreadable, KeyError, TypeError, ValueError) as error:
         log.warning("cluster=%s what was collected is not known any more, and is read again: %s", cluster, error)
         return None
 
 
 def write_kept(folder: Path, cluster: str, kept: Kept) -> None:
     """Keep what was collected of a cluster."""
-    plain = {"progress": windows.to_json(kept.progress), "ledger": completeness.to_json(kept.ledger)}
-    _write(folder / f"{cluster}.json", plain)
+    plain = {"progress": windows.to_json(kept.progress), "ledger": completeness.to_json(kept.ledger), "late": kept.late}
+    _write(folder / f"{cluster}.json", plain | {"replica": kept.replica, "since": kept.since})
 
 
 def read_quarantine(folder: Path) -> list[Quarantined]:
@@ -52,6 +67,20 @@ def read_quarantine(folder: Path) -> list[Quarantined]:
 def write_quarantine(folder: Path, records: Iterable[Quarantined]) -> None:
     """Keep what is in quarantine."""
     _write(folder / QUARANTINE, {"records": [quarantine.to_json(one) for one in records]})
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Have a folder for this process alone meanwhile; raises Transient where another collector has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Transient(
+                f"another collector keeps what it collected in {folder}: give this one a --state of its own"
+            ) from None
+        yield
 
 
 def _read(file: Path) -> Any:

@@ -105,6 +105,14 @@ class Member:
         reply = self.door.exchange("GET", f"{self.prefix}/-/ready", headers={}, timeout=10.0)
         return clocks.reading(reply.headers.get("Date", ""), reply.sent, reply.received)
 
+    def newest(self) -> int | None:
+        """Return the time in ms of its last scrape, None where it does not answer or scrapes nothing."""
+        try:
+            found = self.engine.query("max(timestamp(up))")
+        except FlotillaError:
+            return None
+        return int(1000 * float(found[0]["value"][1])) if found else None
+
     def keeps_since(self) -> int | None:
         """Return the time of the oldest sample that it holds, None where it holds none or does not say."""
         found = self.engine.query("prometheus_tsdb_lowest_timestamp_seconds")

@@ -162,7 +162,7 @@ def with_matcher(text: str, label: str, condition: str) -> str:
         rest = text[place.range[0] : place.range[1]] if place.range else ""
         return f"{place.text}{{{inner}{', ' if inner else ''}{condition}}}{rest}"
 
-    return _rewritten(text, matched)
+    return rewritten(text, matched)
 
 
 def pinned_to_end(text: str) -> str:
@@ -172,7 +172,7 @@ def pinned_to_end(text: str) -> str:
     def fixed(place: Place) -> str:
         return text[place.start : place.end] + (" @ end()" if place.start in pinned else "")
 
-    return _rewritten(text, fixed)
+    return rewritten(text, fixed)
 
 
 def _to_be_pinned(node: Node) -> Iterator[int]:
@@ -183,7 +183,7 @@ def _to_be_pinned(node: Node) -> Iterator[int]:
         yield from _to_be_pinned(child)
 
 
-def _rewritten(text: str, change: Callable[[Place], str]) -> str:
+def rewritten(text: str, change: Callable[[Place], str]) -> str:
     """Return a text with its selectors and subqueries changed."""
     parts, done = [], 0
     for place in places(text):

@@ -18,6 +18,8 @@ from flotilla.metrics.selectors import Matcher, matchers_of
 from flotilla.metrics.webhook import Alert
 from flotilla.metrics.words import spoken
 
+VERDICT = "verdict"  # the label by which a rule that knows of silent clusters says what its alert means
+
 
 class Sense(StrEnum):
     """What a rule says; ``unknown`` where samples that it reads are old."""
@@ -46,6 +48,13 @@ class Freshness:
             "no samples of " + one if age is None else f"samples of {one} are {spoken(age)} old" for one, age in ages.items()
         )
         return ", ".join(each)
+
+
+def sense_of(alert: Alert, situation: Situation) -> Sense:
+    """Return what an alert says now."""
+    if not alert.is_firing:
+        return Sense.QUIET
+    return Sense.UNKNOWN if _unknown(alert, situation) else Sense.FIRING
 
 
 def sense(is_active: bool, reads: Collection[str], freshness: Freshness) -> Sense:
@@ -145,7 +154,15 @@ def reads(alert: Alert, situation: Situation) -> frozenset[str]:
 
 
 def _unknown(alert: Alert, situation: Situation) -> str | None:
-    """Return why an alert says nothing, None where it does say something."""
+    """Return why an alert says nothing, None where it does say something.
+
+    A rule that looks by itself at how fresh clusters are says so in the label ``verdict``: it is believed.
+    """
+    verdict = alert.labels.get(VERDICT)
+    if verdict == Sense.UNKNOWN:
+        return "its rule says so"
+    if verdict == Sense.FIRING:
+        return None
     read = reads(alert, situation)
     if not read:
         return "its rule reads no cluster of the fleet"

@@ -50,7 +50,7 @@ def read_said(status: int, text: str = "") -> Said:
 def advice(status: int, text: str = "") -> str:
     """Return what a person may do about an answer that time does not mend."""
     if _NOT_READABLE.search(text):
-        return "an agent keeps no samples: let it remote_write to the store, and say pushes: true in the fleet file"
+        return "an agent keeps no samples: let it remote_write to the gateway, and say pushes: true in the fleet file"
     return {
         401: "check the credentials that the fleet file refers to",
         403: "allow what the fleet file's credentials lack; through the API server that is get on services/proxy",

@@ -1,11 +1,11 @@
-"""When the next cycle is due, how late one is, which of several collectors goes on, and which replica of a pair is read.
+"""When the next cycle is due, how late one is, and which replica of a pair is read, or listened to.
 
 Times are milliseconds since 1970.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flotilla.metrics.words import spoken
@@ -43,26 +43,6 @@ def pause(now: int, every: int) -> int:
     return every - now % every
 
 
-@dataclass(frozen=True)
-class Claim:
-    """That a collector is at work: who, since when, and until when it counts unless it is renewed."""
-
-    holder: str
-    since: int
-    until: int
-
-
-def goes_on(claims: Iterable[Claim], holder: str, now: int) -> bool:
-    """Tell whether a collector goes on: among those at work the one that began first, by name where two began at once.
-
-    Two that both do, since each did not know of the other, do no harm: what they write twice the store keeps once.
-    """
-    live = [claim for claim in claims if claim.until > now and claim.since <= now]
-    others = [claim for claim in live if claim.holder != holder]
-    ours = next((claim for claim in live if claim.holder == holder), Claim(holder, now, now))
-    return all((ours.since, holder) < (claim.since, claim.holder) for claim in others)
-
-
 def replica(newest: Mapping[str, int | None], current: str | None) -> str | None:
     """Return which of a pair of Prometheus is read in this cycle; None where none answers.
 
@@ -75,3 +55,11 @@ def replica(newest: Mapping[str, int | None], current: str | None) -> str | None
     best = max(sorted(fresh), key=lambda name: fresh[name])
     is_good_enough = current in fresh and fresh[best] - fresh[current] <= PATIENCE
     return current if is_good_enough else best
+
+
+def leader(current: str | None, heard: int, replica: str, now: int) -> str:
+    """Return whose samples of a pair that pushes are taken, as one of the two pushes: the other ones' are left.
+
+    ``heard`` is when the current one last pushed. Another one takes its place once it has been silent for PATIENCE.
+    """
+    return replica if current is None or now - heard > PATIENCE else current

@@ -54,6 +54,14 @@ def _address(value: str) -> str:
     return value.rstrip("/")
 
 
+def listen_address(value: str) -> str:
+    """Return HOST:PORT as it is; raises ValueError where it is none."""
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("HOST:PORT, such as 127.0.0.1:9095")
+    return value
+
+
 def _path(value: str) -> str:
     if not value.startswith("/") or not re.fullmatch(r"[\w./~%-]+", value):
         raise ValueError("a path that begins with /")
@@ -94,6 +102,8 @@ Collected = Annotated[str, AfterValidator(_selector)]
 Match = Annotated[str, AfterValidator(_match)]
 Port = Annotated[int | str, AfterValidator(_port)]
 DnsName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+Variable = Annotated[str, Field(pattern=f"^{_VARIABLE.pattern}$")]
+Listen = Annotated[str, AfterValidator(listen_address)]
 LabelName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 
 
@@ -115,7 +125,7 @@ class Store(Strict):
 
     kind: StoreKind = StoreKind.VICTORIA_METRICS
     url: Address = "http://127.0.0.1:8428"
-    url_env: Annotated[str, Field(pattern=f"^{_VARIABLE.pattern}$")] | None = None
+    url_env: Variable | None = None
     write_path: Path = "/api/v1/write"
     api_path: Path = "/api/v1"
     headers_env: HeadersEnv = Field(default_factory=dict)
@@ -147,16 +157,38 @@ class AlertRoute(Strict):
         return parse_selector(self.match)
 
 
+class Listener(Strict):
+    """Where something listens: HOST:PORT of the environment variable that ``listenEnv`` names, if set, else ``listen``."""
+
+    listen: Listen = "127.0.0.1:9095"
+    listen_env: Variable | None = None
+
+
+class Receiver(Listener):
+    """Where Alertmanager's webhook tells of alerts: at /alerts.
+
+    ``tokenEnv`` names the variable with the bearer token that it has to show; where that is not set nobody is listened to.
+    """
+
+    token_env: Variable = "FLOTILLA_RECEIVER_TOKEN"  # noqa: S105 - a name
+
+
+class Gateway(Listener):
+    """Where clusters that push their samples write them, by remote_write 1.0: at /api/v1/write."""
+
+    listen: Listen = "127.0.0.1:9096"
+
+
 class Metrics(Strict):
     """How the fleet's metrics are collected.
 
     Every ``beat`` seconds each cluster is read from where it was read to, less ``overlap``, to now less ``settle``. ``settle``
     covers a scrape and a rule evaluation; what comes later than that and ``overlap`` is found by counting, and read again.
     A cluster that comes back is caught up with at most ``samplesPerSecond``, in slices of at most ``slice`` seconds such that
-    an answer has at most ``answerBytes``; of one that is new, the last ``backfill`` seconds. Samples later than now plus
-    ``ahead`` are left out; clocks that differ by more than ``clockTolerance`` are reported. After ``staleAfter`` seconds
-    without samples a cluster is stale: alerts that read it are unknown. ``receiverTokenEnv`` names the environment variable
-    with the token that Alertmanager shows.
+    an answer has at most ``answerBytes``, unless it is mostly labels; of one that is new, the last ``backfill`` seconds.
+    Samples later than now plus ``ahead`` are left out; clocks that differ by more than ``clockTolerance`` are reported. After
+    ``staleAfter`` seconds without samples a cluster is stale: alerts that read it are unknown. ``rules`` are the files, or
+    folders of them, that the store's evaluator reads too: Prometheus's format.
     """
 
     store: Store = Store()
@@ -172,7 +204,9 @@ class Metrics(Strict):
     clock_tolerance: float = Field(default=10, gt=0)
     stale_after: float = Field(default=120, gt=0)
     alerts: tuple[AlertRoute, ...] = ()
-    receiver_token_env: Annotated[str, Field(pattern=f"^{_VARIABLE.pattern}$")] | None = None
+    receiver: Receiver = Receiver()
+    gateway: Gateway = Gateway()
+    rules: tuple[str, ...] = ("deployments/rules",)
 
     @model_validator(mode="after")
     def _not_always_stale(self) -> Metrics:
@@ -210,7 +244,8 @@ class MemberMetrics(Strict):
 
     ``path`` is its ``--web.route-prefix``. Of an HA pair ``replicas`` names the pods, of which one is read at a time, and
     ``replicaLabel`` the label that tells them apart. ``externalLabels`` are its external labels; where they are not given it is
-    asked. A cluster that ``pushes`` cannot be read, being an agent or no Prometheus, and writes to the store by itself.
+    asked. A cluster that ``pushes`` cannot be read, being an agent or no Prometheus, and writes to the gateway by itself; the
+    variable that ``pushTokenEnv`` names holds the bearer token that it shows.
     """
 
     service: PrometheusService | None = None
@@ -221,11 +256,14 @@ class MemberMetrics(Strict):
     external_labels: dict[LabelName, str] | None = None
     headers_env: HeadersEnv = Field(default_factory=dict)
     pushes: bool = False
+    push_token_env: Variable | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> MemberMetrics:
         if self.url and (self.service or self.replicas):
             raise ValueError("url, or service and replicas, not both")
+        if self.pushes != (self.push_token_env is not None):
+            raise ValueError("pushTokenEnv where the cluster pushes, and only there: its samples are known by that token")
         return self
 
     @property

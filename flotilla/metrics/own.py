@@ -13,13 +13,14 @@ Own = tuple[str, Mapping[str, str], float]
 
 def encoded(found: Iterable[Own], time: int) -> list[bytes]:
     """Return each as a TimeSeries of one sample at a time in ms."""
-    sample = b"\x09%b\x10" + varint(time)
-    return [_series({**labels, "__name__": name}, sample % struct.pack("<d", value)) for name, labels, value in found]
+    return [encoded_series({**labels, "__name__": name}, [(time, value)]) for name, labels, value in found]
 
 
-def _series(labels: Mapping[str, str], sample: bytes) -> bytes:
+def encoded_series(labels: Mapping[str, str], points: Iterable[tuple[int, float]]) -> bytes:
+    """Return a TimeSeries of labels, ``__name__`` among them, and of points: times in ms, in their order, and values."""
     pairs = (_text(0x0A, name) + _text(0x12, value) for name, value in sorted(labels.items()))
-    return b"".join(_sized(0x0A, pair) for pair in pairs) + _sized(0x12, sample)
+    samples = (b"\x09" + struct.pack("<d", value) + b"\x10" + varint(time) for time, value in points)
+    return b"".join(_sized(0x0A, pair) for pair in pairs) + b"".join(_sized(0x12, sample) for sample in samples)
 
 
 def _text(tag: int, text: str) -> bytes:

@@ -18,6 +18,7 @@ from flotilla.errors import Permanent
 from flotilla.metrics.spans import NOWHEN, Span, common, union, without
 
 MOST_SLICES = 60  # in one cycle, however little is in them
+SAMPLE = 18  # bytes of one in an answer: its value, its time, and what tells them apart
 
 
 class Unreadable(Permanent):
@@ -28,8 +29,8 @@ class Unreadable(Permanent):
 class Pace:
     """How a cluster is read: times in ms, ``budget`` in samples per cycle, ``answer`` in bytes before compression.
 
-    Slices are of ``shortest`` to ``longest``, such that the largest answer stays below ``answer``. One that cannot be read
-    when it is of the shortest length is tried ``tries`` times.
+    Slices are of ``shortest`` to ``longest``, such that the largest answer stays below ``answer``, unless it is mostly labels.
+    One that cannot be read when it is of the shortest length is tried ``tries`` times.
     """
 
     settle: int = 30_000
@@ -181,10 +182,14 @@ class Progress:
         return (self.rate or 0.0) * span.length
 
     def _fitting(self, one: Slice, answer: Answer, pace: Pace) -> int:
-        """Return how long slices are from now on: half where an answer was too large, double where three would have fitted."""
-        if answer.largest > pace.answer:
+        """Return how long slices are from now on: half where an answer was too large, double where that would have fitted.
+
+        Only its samples get fewer, or more. Where most of an answer is labels, shorter slices would ask for them more often.
+        """
+        of_samples = SAMPLE * answer.samples
+        if answer.largest > pace.answer and 2 * of_samples > answer.largest:
             return max(pace.shortest, min(self.length, one.span.length) // 2)
-        if 3 * answer.largest < pace.answer and one.span.length >= self.length:
+        if answer.largest + 2 * of_samples < pace.answer and one.span.length >= self.length:
             return min(pace.longest, self.length * 2)
         return min(self.length, pace.longest)
 

@@ -85,6 +85,14 @@ def split(response: bytes) -> Iterator[bytes]:
             yield from _split_result(response, result.at, result.end)
 
 
+def pushed(request: bytes) -> list[bytes]:
+    """Return the TimeSeries of a WriteRequest, uncompressed, each as it was encoded; raises NotRemoteRead where it is none.
+
+    A QueryResult and a WriteRequest have them in the same field (prometheus/prompb, types.proto and remote.proto).
+    """
+    return list(_split_result(request, 0, len(request)))
+
+
 def _split_result(data: bytes, at: int, end: int) -> Iterator[bytes]:
     """Yield the series of the QueryResult data[at:end]; `fields` would take ten times as long."""
     try:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flotilla.metrics.beats import Beat, Claim, beat, goes_on, pause, replica
+from flotilla.metrics.beats import Beat, beat, leader, pause, replica
 from flotilla.metrics.clocks import Clocks, Reading, compared, reading
 from flotilla.metrics.spans import Span
 from flotilla.metrics.words import clocked, dated, moment, spoken
@@ -93,20 +93,10 @@ def test_beats_stand_on_a_grid_and_say_what_was_left_out():
     assert 0 == beat(300_000, every, 10).missed  # one that began twice
 
 
-def test_of_two_collectors_the_one_that_began_first_goes_on():
-    first, second = Claim("a", 1000, 5000), Claim("b", 2000, 9000)
-
-    assert goes_on([first, second], "a", 3000)
-    assert not goes_on([first, second], "b", 3000)
-    assert not goes_on([first], "c", 3000)
-    assert goes_on([first, second], "b", 5000)  # the claim of the first has run out
-    assert goes_on([], "c", 3000)
-
-
-def test_of_two_that_began_at_once_exactly_one_goes_on():
-    claims = [Claim("b", 1000, 5000), Claim("a", 1000, 5000)]
-
-    assert [True, False] == [goes_on(claims, name, 2000) for name in "ab"]
+def test_of_a_pair_that_pushes_the_leader_stays_until_it_has_been_silent_for_long():
+    assert "a" == leader(None, 0, "a", 1000)
+    assert "a" == leader("a", 1000, "b", 31_000)
+    assert "b" == leader("a", 1000, "b", 31_001)
 
 
 def test_a_replica_is_kept_until_it_lags_behind_the_other_for_longer_than_patience():

@@ -37,7 +37,7 @@ alerts:
   - match: '{alertname="ClusterDown"}'
     deployment: recovery/failover
     fromLabels: {lost: cluster}
-receiverTokenEnv: ALERT_TOKEN
+receiver: {listen: '127.0.0.1:9999', tokenEnv: ALERT_TOKEN}
 """
 
 # What reference/monitoring.md, section 3, needs: recording rules, applications, nodes, pods.
@@ -137,7 +137,8 @@ def test_victoriametrics_keeps_neither_nan_nor_histograms():
             "metrics.alerts[0].fromLabels.x",
             "pattern",
         ),
-        ("receiverTokenEnv: a b", "metrics.receiverTokenEnv", "pattern"),
+        ("receiver: {tokenEnv: a b}", "metrics.receiver.tokenEnv", "pattern"),
+        ("receiver: {listen: '9095'}", "metrics.receiver.listen", "HOST:PORT"),
     ],
 )
 def test_what_is_wrong_is_named_by_field_and_by_what_is_allowed(text, field, allowed):

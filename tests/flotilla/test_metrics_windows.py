@@ -85,11 +85,12 @@ def test_an_empty_cluster_is_caught_up_in_slices_that_are_bounded_in_number():
 
 def test_slices_shrink_where_answers_are_large_and_grow_where_they_are_small():
     progress, one = caught_up(), Slice(Span(NOW, NOW + MINUTE))
-    large, small, middling = Answer(10, 40_000_000), Answer(10, 1_000_000), Answer(10, 20_000_000)
+    large, small, middling = Answer(2_000_000, 40_000_000), Answer(10, 1_000_000), Answer(500_000, 20_000_000)
 
     assert 30 * SECOND == progress.read(one, large, NOW + HOUR, PACE).length
     assert 2 * MINUTE == progress.read(one, small, NOW + HOUR, PACE).length
     assert MINUTE == progress.read(one, middling, NOW + HOUR, PACE).length
+    assert MINUTE == progress.read(one, Answer(200_000, 40_000_000), NOW + HOUR, PACE).length  # labels: shorter saves nothing
     assert MINUTE == progress.read(Slice(Span(NOW, NOW + 1)), small, NOW + HOUR, PACE).length
     assert 15 * SECOND == replace(progress, length=20 * SECOND).read(one, large, NOW + HOUR, PACE).length
     five = replace(progress, length=5 * MINUTE).read(Slice(Span(NOW, NOW + 5 * MINUTE)), small, NOW + HOUR, PACE)

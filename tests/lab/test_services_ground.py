@@ -120,7 +120,8 @@ def test_up_brings_a_lab_along_that_has_no_zone_yet_and_keeps_its_configuration(
     body = {"data": {"Corefile": own}}
     kubectl("same-city", *COREDNS, "patch", "configmap", "coredns", "--type", "merge", "-p", json.dumps(body))
     kubectl("same-city", "delete", "crd", *NAMES)
-    assert lab.up().is_up
+    seen = lab.up()
+    assert seen.is_up, [one.reason for one in seen.clusters]
 
     text = kubectl("same-city", *COREDNS, "get", "configmap", "coredns", "-o", "jsonpath={.data.Corefile}")
     assert "ttl 7" in text

@@ -68,7 +68,14 @@ class Ground:
             for number, (member, url) in enumerate(self.members.items())
         ]
         backfill = (AFTER - BEGIN) / 1000
-        metrics = {"store": store, "settle": 0, "overlap": 0, "backfill": backfill, "collect": [self.selector]}
+        metrics = {
+            "store": store,
+            "settle": 0,
+            "overlap": 0,
+            "backfill": backfill,
+            "staleAfter": 7200,
+            "collect": [self.selector],
+        }
         return Fleet.model_validate({"clusters": clusters, "metrics": {**metrics, **self.metrics}})
 
     @property

@@ -20,7 +20,7 @@ import yaml
 
 import lab.binaries
 from flotilla.metrics.config import StoreKind
-from lab.hub import flags
+from lab.hub import _flags
 from lab.layout import Hub
 from tests.flotilla.prompb import WriteRequest
 
@@ -125,17 +125,17 @@ def prometheus(folder: Path, config: Mapping[str, Any]) -> Program:
 
 @dataclass(frozen=True)
 class _OwnHub(Hub):
-    port: int = 0
+    own: int = 0
 
-    @property
-    def store_port(self) -> int:
-        return self.port
+    def port(self, part: str) -> int:
+        return self.own
 
 
 def victoria_metrics(folder: Path, *more: str) -> Program:
     """Return a VictoriaMetrics as the lab starts it; it is not running yet."""
     port = free_port()
-    return Program([binary("victoria-metrics"), *flags(_OwnHub(folder, 0, port=port)), *more], port, folder, "/health")
+    flags = [f"-{name}={value}" for name, value in _flags(_OwnHub(folder, 0, own=port), "victoria-metrics").items()]
+    return Program([binary("victoria-metrics"), *flags, *more], port, folder, "/health")
 
 
 @dataclass
