@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -43,6 +44,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: int | None = None
     framed: bool = True
+    pause: float = 0.0
 
 
 Forward = Callable[[], Answer]
@@ -84,6 +86,11 @@ def acts_and_closes(request: Request, forward: Forward) -> Answer:
     """What is asked happens, and nobody hears of it."""
     forward()
     raise Closed
+
+
+def drips(seconds: float) -> Fault:
+    """Answers come byte by byte, each after a pause."""
+    return lambda request, forward: replace(forward(), pause=seconds)
 
 
 def needs(header: str, value: str, status: int = 401) -> Fault:
@@ -173,10 +180,21 @@ def _handler(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Connection", "close")
                 self.close_connection = True
             self.end_headers()
-            self.wfile.write(answer.body[: answer.cut])
+            if answer.pause:
+                self.drip(answer)
+            else:
+                self.wfile.write(answer.body[: answer.cut])
             if answer.cut is not None:
                 self.wfile.flush()
                 self.cut()
+
+        def drip(self, answer: Answer) -> None:
+            for byte in answer.body:
+                time.sleep(answer.pause)
+                try:
+                    self.wfile.write(bytes([byte]))
+                except OSError:
+                    return
 
         def cut(self) -> None:
             self.close_connection = True
