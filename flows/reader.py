@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from flotilla.errors import FlotillaError
+from flotilla.errors import FlotillaError, Transient
 from flotilla.fleet import Cluster, Fleet
 from flotilla.metrics import completeness, quarantine
 from flotilla.metrics.batches import batches
@@ -22,7 +22,7 @@ from flows.hindsight import AT_ONCE
 from flows.proving import About, Counter, proofs
 from tasks.doors import door_of
 from tasks.progress import Kept, read_kept, write_kept
-from tasks.prometheus import Member, TooMuch, short
+from tasks.prometheus import Member, Read, TooMuch, short
 from tasks.store import Store, Written
 
 log = logging.getLogger("flotilla.collector")
@@ -78,16 +78,22 @@ class Reader:
         """The Prometheus that is read; of a pair the one of this cycle."""
         return self._members[self._replica]
 
-    def collect(self, time_there: int, latest: int, set_aside: Sequence[Quarantined]) -> Done:
+    def collect(
+        self, time_there: int, latest: int, set_aside: Sequence[Quarantined], away: FlotillaError | None = None
+    ) -> Done:
         """Read what is missing up to a time, oldest and newest first, and have it written. Never raises FlotillaError.
 
-        What is complete since an earlier cycle is counted before: what was written just now, a store may not show yet.
+        What is complete since an earlier cycle is counted before: what was written just now, a store may not show yet. One that
+        is ``away``, for the reason given, is not asked any more: all others wait for each.
         """
         done = Done(self.cluster.name)
-        self._choose(time_there)
-        self._prove(done, set_aside)
         began, cpu = time.monotonic(), time.thread_time()
         try:
+            if away:
+                raise away
+            self._choose(time_there)
+            self._prove(done, set_aside)
+            began, cpu = time.monotonic(), time.thread_time()
             self._collect(done, time_there, latest)
         except FlotillaError as error:
             done.error = short(error, self.cluster.name)
@@ -137,13 +143,23 @@ class Reader:
         return oldest if oldest is None else max(oldest, since)
 
     def _collect(self, done: Done, time_there: int, latest: int) -> None:
-        kept = self._begun(time_there)
-        for one in kept.progress.planned(time_there, self.pace):
+        """Read and write what is planned; what is left unread makes slices shorter, and one of the past stops no other."""
+        refused = ""
+        for one in self._begun(time_there).progress.planned(time_there, self.pace):
             try:
-                self._slice(one, done, time_there, latest)
+                read = self.member.read(one.span.lo, one.span.hi, self._settings.selectors)
             except TooMuch as error:
-                self._keep(progress=self._progress.failed(one, short(error, self.cluster.name), time_there, self.pace))
+                refused = short(error, self.cluster.name)
+                self._keep(progress=self._progress.failed(one, refused, time_there, self.pace))
                 log.info("cluster=%s a slice is read in shorter ones: %s", self.cluster.name, error)
+            except Transient as error:
+                self._keep(progress=self._progress.shortened(one, self.pace))
+                if done.error or not done.slices:
+                    raise
+                done.error = short(error, self.cluster.name)
+            else:
+                self._slice(one, read, done, time_there, latest)
+        done.error = done.error or ("" if done.slices else refused)
 
     def _begun(self, time_there: int) -> Kept:
         """Have something to go on from: what was kept, or as much of the past as is asked for; gaps before what is there."""
@@ -161,10 +177,9 @@ class Reader:
             self._keep(progress=self._progress.kept_since(self.member.keeps_since(), time_there))
         return self.kept
 
-    def _slice(self, one: Slice, done: Done, time_there: int, latest: int) -> None:
+    def _slice(self, one: Slice, read: Read, done: Done, time_there: int, latest: int) -> None:
         assert self._stamper is not None
         seen, written = Seen(), Written()
-        read = self.member.read(one.span.lo, one.span.hi, self._settings.selectors)
         try:
             for batch in batches(self._stamper.stamped(read.series, seen, latest), self._settings.store.batch_bytes):
                 self._store.write(batch, written)
