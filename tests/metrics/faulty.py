@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import cramjam
 
-from tests.flotilla.prompb import ReadRequest
+from tests.flotilla.prompb import ReadRequest, ReadResponse
 
 PAGE = b"<!doctype html><html><head><title>Sign in</title></head><body>Who are you?</body></html>"
 
@@ -34,6 +35,25 @@ class Request:
         asked = ReadRequest.FromString(bytes(cramjam.snappy.decompress_raw(self.body)))
         return [(one.start_timestamp_ms, one.end_timestamp_ms) for one in asked.queries]
 
+    def shifted(self, by: int) -> Request:
+        """Return what asks the same of a time so many ms later."""
+        parts = urlsplit(self.path)
+        path = f"{parts.path}?{_later(parts.query, by)}"
+        if not parts.path.endswith("/read"):
+            return replace(self, path=path, body=_later(self.body.decode(), by).encode())
+        asked = ReadRequest.FromString(bytes(cramjam.snappy.decompress_raw(self.body)))
+        for one in asked.queries:
+            one.start_timestamp_ms += by
+            one.end_timestamp_ms += by
+        return replace(self, body=bytes(cramjam.snappy.compress_raw(asked.SerializeToString())))
+
+
+def _later(fields: str, by: int) -> str:
+    """Return a query or a form with the times in it later by so many ms."""
+    times = ("time", "start", "end")
+    pairs = parse_qsl(fields)
+    return urlencode([(name, f"{float(value) + by / 1000:.3f}" if name in times else value) for name, value in pairs])
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -47,7 +67,7 @@ class Answer:
     pause: float = 0.0
 
 
-Forward = Callable[[], Answer]
+Forward = Callable[..., Answer]
 Fault = Callable[[Request, Forward], Answer]
 
 
@@ -111,6 +131,25 @@ def first(times: int, fault: Fault) -> Fault:
     return lambda request, forward: fault(request, forward) if next(left, None) is not None else forward()
 
 
+def dated(by: int) -> Fault:
+    """Let what is behind have a clock that is so many ms ahead: all times that it takes and gives are shifted."""
+
+    def fault(request: Request, forward: Forward) -> Answer:
+        answer = forward(request.shifted(-by))
+        headers = dict(answer.headers)
+        headers["Date"] = formatdate(time.time() + by / 1000, usegmt=True)
+        body = answer.body
+        if urlsplit(request.path).path.endswith("/read") and answer.status == 200:
+            found = ReadResponse.FromString(bytes(cramjam.snappy.decompress_raw(body)))
+            for one in (series for result in found.results for series in result.timeseries):
+                for sample in one.samples:
+                    sample.timestamp += by
+            body = bytes(cramjam.snappy.compress_raw(found.SerializeToString()))
+        return replace(answer, body=body, headers=headers)
+
+    return fault
+
+
 class FaultyProxy:
     """Forwards what is asked, but for what ``fault`` makes of it. ``asked`` is what came."""
 
@@ -129,6 +168,7 @@ class FaultyProxy:
         connection = http.client.HTTPConnection(urlsplit(self.target).netloc, timeout=60)
         kept = {name: value for name, value in request.headers.items() if name.lower() not in ("host", "connection")}
         try:
+            kept.pop("Content-Length", None)
             connection.request(request.method, request.path, request.body or None, kept)
             answer = connection.getresponse()
             body = answer.read()
@@ -156,13 +196,14 @@ def proxied(target: str) -> Iterator[FaultyProxy]:
 def _handler(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def take(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             request = Request(self.command, self.path, dict(self.headers.items()), body)
             proxy.asked.append(request)
             try:
-                self.answer(proxy.fault(request, lambda: proxy.forwarded(request)))
+                self.answer(proxy.fault(request, lambda other=request: proxy.forwarded(other)))
             except Closed:
                 self.cut()
 

@@ -49,6 +49,7 @@ class Ground:
     time: int = AFTER
     metrics: dict[str, Any] = field(default_factory=dict)
     of_members: dict[str, dict[str, Any]] = field(default_factory=dict)
+    of_store: dict[str, Any] = field(default_factory=dict)
     urls: dict[str, str] = field(default_factory=dict)  # where a member is reached, if not at its own address
 
     def name(self, member: str) -> str:
@@ -57,7 +58,7 @@ class Ground:
 
     @property
     def fleet(self) -> Fleet:
-        store = {"kind": self.store.kind, "url": self.store_url or self.store.url}
+        store = {"kind": self.store.kind, "url": self.store_url or self.store.url, **self.of_store}
         clusters = [
             {
                 "name": self.name(member),
@@ -123,9 +124,9 @@ class Ground:
         here = Counter(Engine("store", AtUrl("store", self.store.url)), at_store)
         return there.counted(window), here.counted(window)
 
-    def held(self, url: str, extra: str = "") -> Held:
-        """Return all samples of this case that lie in the windows, as PromQL has them: stale markers and NaN left out."""
-        whole = Span(BEGIN, END)
+    def held(self, url: str, extra: str = "", shift: int = 0) -> Held:
+        """Return all samples of this case in the windows, or ms later, as PromQL has them: stale markers and NaN left out."""
+        whole = Span(BEGIN + shift, END + shift)
         found = programs.query(url, f'{{case="{self.case}"{extra}}}[{whole.length}ms]', float(asked_at(whole)))
         return {frozenset(one["metric"].items()): _samples(one, whole) for one in found if _samples(one, whole)}
 
@@ -139,8 +140,8 @@ class Ground:
             found[frozenset({**kept, **stamp}.items())] = samples
         return found
 
-    def at_store(self, member: str) -> Held:
-        return self.held(self.store.url, f',cluster="{self.name(member)}"')
+    def at_store(self, member: str, shift: int = 0) -> Held:
+        return self.held(self.store.url, f',cluster="{self.name(member)}"', shift)
 
     def is_whole(self, *members: str) -> None:
         """Assert that nothing of a cluster is lost and nothing is there twice: all samples, and the counts that prove it."""
