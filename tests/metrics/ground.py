@@ -45,6 +45,8 @@ class Ground:
     members: dict[str, str]
     folder: Path
     case: str = field(default_factory=lambda: secrets.token_hex(4))
+    suffix: str = ""  # of its clusters' names
+    windows: tuple[Span, ...] = WINDOWS
     store_url: str = ""
     time: int = AFTER
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -54,7 +56,7 @@ class Ground:
 
     def name(self, member: str) -> str:
         """Return what the cluster is called whose Prometheus a member is."""
-        return f"{member}-{self.case}"
+        return f"{member}-{self.case}{self.suffix}"
 
     @property
     def fleet(self) -> Fleet:
@@ -68,7 +70,7 @@ class Ground:
             }
             for number, (member, url) in enumerate(self.members.items())
         ]
-        backfill = (AFTER - BEGIN) / 1000
+        backfill = (AFTER - BEGIN) / 1000 + 5  # clocks are read to half a second
         metrics = {
             "store": store,
             "settle": 0,
@@ -126,7 +128,7 @@ class Ground:
 
     def held(self, url: str, extra: str = "", shift: int = 0) -> Held:
         """Return all samples of this case in the windows, or ms later, as PromQL has them: stale markers and NaN left out."""
-        whole = Span(BEGIN + shift, END + shift)
+        whole = Span(self.windows[0].lo + shift, self.windows[-1].hi + shift)
         found = programs.query(url, f'{{case="{self.case}"{extra}}}[{whole.length}ms]', float(asked_at(whole)))
         return {frozenset(one["metric"].items()): _samples(one, whole) for one in found if _samples(one, whole)}
 
@@ -150,7 +152,7 @@ class Ground:
             expected = self.expected(member)
             assert expected, f"{member} holds nothing: this proves nothing"
             assert expected == self.at_store(member)
-            for window in WINDOWS:
+            for window in self.windows:
                 there, here = self.counts(member, window)
                 assert there == here
 

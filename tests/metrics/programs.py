@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import socket
 import subprocess
 import time
@@ -109,8 +108,6 @@ class Program:
 
 def prometheus(folder: Path, config: Mapping[str, Any]) -> Program:
     """Return a Prometheus that takes remote_write; it is not running yet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(dict(config)))
     port = free_port()
     command = [
         binary("prometheus"),
@@ -118,9 +115,18 @@ def prometheus(folder: Path, config: Mapping[str, Any]) -> Program:
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
         "--web.enable-remote-write-receiver",
+        "--scrape.discovery-reload-interval=100ms",  # else the first scrape is five seconds after the start
         "--log.level=warn",
     ]
-    return Program(command, port, folder, "/-/ready")
+    made = Program(command, port, folder, "/-/ready")
+    configure(made, config)
+    return made
+
+
+def configure(made: Program, config: Mapping[str, Any]) -> None:
+    """Have a Prometheus begin with a configuration, which may name its own port."""
+    made.folder.mkdir(parents=True, exist_ok=True)
+    (made.folder / "prometheus.yml").write_text(yaml.safe_dump(dict(config)))
 
 
 @dataclass(frozen=True)
@@ -179,7 +185,3 @@ def query(url: str, promql: str, at: float) -> list[dict[str, Any]]:
     status, said = asked(f"{url}/api/v1/query?{urlencode({'query': promql, 'time': f'{at:.3f}', 'nocache': '1'})}")
     assert status == 200, said
     return list(json.loads(said)["data"]["result"])
-
-
-def may_mount() -> bool:
-    return os.geteuid() == 0
