@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from flotilla.errors import FlotillaError
+from flotilla.errors import FlotillaError, Transient
 from flotilla.fleet import Cluster, Fleet
 from flotilla.metrics import completeness, quarantine
 from flotilla.metrics.batches import batches
@@ -27,6 +27,10 @@ from tasks.prometheus import Member, short
 from tasks.store import Store, Written
 
 log = logging.getLogger("flotilla.collector")
+
+
+class Unread(Transient):
+    """The cluster did not answer for a slice, or not with what it holds."""
 
 
 @dataclass
@@ -79,16 +83,22 @@ class Reader:
         """The Prometheus that is read; of a pair the one of this cycle."""
         return self._members[self._replica]
 
-    def collect(self, time_there: int, latest: int, set_aside: Sequence[Quarantined]) -> Done:
+    def collect(
+        self, time_there: int, latest: int, set_aside: Sequence[Quarantined], away: FlotillaError | None = None
+    ) -> Done:
         """Read what is missing up to a time, oldest and newest first, and have it written. Never raises FlotillaError.
 
-        What is complete since an earlier cycle is counted before: what was written just now, a store may not show yet.
+        What is complete since an earlier cycle is counted before: what was written just now, a store may not show yet. One that
+        is ``away``, for the reason given, is not asked any more: all others wait for each.
         """
         done = Done(self.cluster.name)
-        self._choose(time_there)
-        self._prove(done, set_aside)
         began, cpu = time.monotonic(), time.thread_time()
         try:
+            if away:
+                raise away
+            self._choose(time_there)
+            self._prove(done, set_aside)
+            began, cpu = time.monotonic(), time.thread_time()
             self._collect(done, time_there, latest)
         except FlotillaError as error:
             done.error = short(error, self.cluster.name)
@@ -138,13 +148,21 @@ class Reader:
         return oldest if oldest is None else max(oldest, since)
 
     def _collect(self, done: Done, time_there: int, latest: int) -> None:
-        kept = self._begun(time_there)
-        for one in kept.progress.planned(time_there, self.pace):
+        """Read and write what is planned; what is left unread makes slices shorter, and one of the past stops no other."""
+        refused = ""
+        for one in self._begun(time_there).progress.planned(time_there, self.pace):
             try:
                 self._slice(one, done, time_there, latest)
             except TooMuch as error:
-                self._keep(progress=self._progress.failed(one, short(error, self.cluster.name), time_there, self.pace))
+                refused = short(error, self.cluster.name)
+                self._keep(progress=self._progress.failed(one, refused, time_there, self.pace))
                 log.info("cluster=%s a slice is read in shorter ones: %s", self.cluster.name, error)
+            except Unread as error:
+                self._keep(progress=self._progress.shortened(one, self.pace))
+                if done.error or not done.slices:
+                    raise
+                done.error = short(error, self.cluster.name)
+        done.error = done.error or ("" if done.slices else refused)
 
     def _begun(self, time_there: int) -> Kept:
         """Have something to go on from: what was kept, or as much of the past as is asked for; gaps before what is there."""
@@ -191,7 +209,12 @@ class Reader:
         """Yield the series of a slice, of one selector after the other, and note size and samples of each answer."""
         for selector in self._settings.selectors:
             before = seen.count.samples
-            read = self.member.read(one.span.lo, one.span.hi, [selector])
+            try:
+                read = self.member.read(one.span.lo, one.span.hi, [selector])
+            except TooMuch:
+                raise
+            except Transient as error:
+                raise Unread(str(error)) from error
             done.cost.member += read.seconds
             yield from read.series
             answers.append((read.size, seen.count.samples - before))

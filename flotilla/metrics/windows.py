@@ -132,12 +132,16 @@ class Progress:
             stuck=(0, 0) if one.span.lo == self.stuck[0] else self.stuck,
         )
 
+    def shortened(self, one: Slice, pace: Pace) -> Progress:
+        """Return the progress with shorter slices, after one that could not be read: less may come in time, or come at all."""
+        return replace(self, length=max(pace.shortest, min(self.length, one.span.length) // 2))
+
     def failed(self, one: Slice, why: str, now: int, pace: Pace) -> Progress:
-        """Return the progress after a cluster that answers did not answer for a slice: it holds too much, or is damaged.
+        """Return the progress after a cluster refused to answer for a slice, which holds too much.
 
         Slices get shorter. One of the past that fails however short it is becomes a gap, so that it does not block the rest.
         """
-        shorter = replace(self, length=max(pace.shortest, min(self.length, one.span.length) // 2))
+        shorter = self.shortened(one, pace)
         if one.newest or one.span.length > pace.shortest:
             return shorter
         tries = self.stuck[1] + 1 if self.stuck[0] == one.span.lo else 1
