@@ -66,7 +66,7 @@ def parse_match(text: str, where: str) -> Selector | None:
         for matcher in found.matchers if found else ():
             re.compile(matcher.value)
     except (ValueError, re.error) as error:
-        allowed = f"a PromQL selector such as kube_pod_info{{namespace=\"shop\"}}: {error}"
+        allowed = f'a PromQL selector such as kube_pod_info{{namespace="shop"}}: {error}'
         raise InvalidInput([Problem(where, "match", text, allowed)]) from None
     return found
 
