@@ -83,13 +83,13 @@ class Collector:
         began, here = time.monotonic(), now()
         the_beat = beat(here, round(1000 * self.fleet.metrics.beat), self._last)
         self._last = the_beat.number
-        clocks = self._clocks()
+        clocks, away = self._clocks()
         latest = clocks.now(here) + round(1000 * self.fleet.metrics.ahead)
         unheard = self._look_back(clocks, here)
         self.quarantine = self._refused.records()  # others send from there again
 
         def collect(name: str) -> Done:
-            return self.readers[name].collect(clocks.of(name, here), latest, self.quarantine)
+            return self.readers[name].collect(clocks.of(name, here), latest, self.quarantine, away.get(name))
 
         found = side_by_side(self.readers, collect)
         done = {name: one for name, one in found.items() if isinstance(one, Done)}
@@ -101,14 +101,12 @@ class Collector:
 
     def _look_back(self, clocks: Clocks, here: int) -> list[Outbreak]:
         """Have the rules see what came too late for them, and return the alerts that would have fired."""
-        overdue = {name: span for name, one in self.readers.items() if (span := one.overdue(clocks.of(name, here)))}
+        overdue = {name: span for name, one in self.readers.items() if (span := one.overdue())}
         if not overdue:
             return []
         span = min(overdue.values())
         clusters = [name for name, one in overdue.items() if common([one], [span])]
-        present = [
-            name for name, one in self.readers.items() if one.kept and not common(one.kept.progress.missing(here), [span])
-        ]
+        present = [name for name, one in self.readers.items() if not one.lacks(span)]
         try:
             found = reevaluated(self.fleet, self.store, Late(span, clusters, present), clocks.now(here))
         except FlotillaError as error:
@@ -121,10 +119,13 @@ class Collector:
             log.warning("%s", one)
         return found
 
-    def _clocks(self) -> Clocks:
+    def _clocks(self) -> tuple[Clocks, dict[str, FlotillaError]]:
+        """Return what time it is, and why those who do not even say that are away; of a pair the other one is looked for."""
         found = side_by_side(self.readers, lambda name: self.readers[name].member.clock())
         readings = {name: one for name, one in found.items() if isinstance(one, Reading)}
-        return compared(readings, round(1000 * self.fleet.metrics.clock_tolerance))
+        silent = {name: one for name, one in found.items() if isinstance(one, FlotillaError)}
+        away = {name: one for name, one in silent.items() if not self.fleet.cluster(name).metrics.replicas}
+        return compared(readings, round(1000 * self.fleet.metrics.clock_tolerance)), away
 
     def _pushed(self, name: str, here: int) -> Done:
         one, stale = self.gateway.clusters[name], round(1000 * self.fleet.metrics.stale_after)

@@ -23,9 +23,10 @@ from flotilla.metrics.resending import rows, told_sums
 from flotilla.metrics.words import moment
 from flows.alerts import Decision
 from flows.check import read_fleet
-from flows.collecting import collect_for_good, log_to_stderr
+from flows.collecting import collect_for_good
 from flows.collector import Cycle
 from flows.journey import say, show, show_picture, told
+from flows.logs import log_to_stderr
 from flows.receiving import receive_for_good
 from flows.reporting import fleet_report
 from flows.resending import pick_of, planned, quarantine_in, send_again
@@ -150,10 +151,12 @@ class _Teller:
     def __init__(self) -> None:
         self._before: Any = None
         self._at = float("-inf")
+        self._proofs: dict[str, str] = {}
 
     def __call__(self, cycle: Cycle) -> None:
+        self._proofs |= {name: str(proof) for name, one in cycle.done.items() for proof in one.proofs}
         matters = ({name: one.error for name, one in cycle.done.items()}, cycle.findings)
-        if matters == self._before and time.monotonic() - self._at < TOLD_EVERY:
+        if not cycle.unheard and matters == self._before and time.monotonic() - self._at < TOLD_EVERY:
             return
         self._before, self._at = matters, time.monotonic()
         rows = [
@@ -165,10 +168,12 @@ class _Teller:
                 "missing": f"{one.missing:.0f} s",
                 "lost": f"{one.gaps:.0f} s",
                 "refused": str(one.refused),
+                "proved": self._proofs.get(name, "not yet").removeprefix(f"{name} "),
                 "note": one.error,
             }
             for name, one in cycle.done.items()
         ]
         wrong = sum(bool(one.error) for one in cycle.done.values())
         sentence = f"{len(rows) - wrong} of {len(rows)} clusters collected" + "".join(f"; {one}" for one in cycle.findings)
-        show("metrics-collector", sentence, f"## {sentence}\n\n{table(rows)}")
+        past = "".join(f"\n- {one}" for one in cycle.unheard)
+        show("metrics-collector", sentence, f"## {sentence}\n\n{table(rows)}" + (f"\n\n### Afterwards\n{past}" if past else ""))

@@ -27,8 +27,7 @@ class Counter:
 
     def counted(self, window: Span) -> dict[str, int]:
         """Return how many samples there are in a window, by metric; raises Transient or Permanent."""
-        begin, end = window.lo / 1000, window.hi / 1000
-        names = {one: self._engine.values("__name__", one, begin, end) for one in self._selectors}
+        names = {one: self._engine.values("__name__", one, window.lo / 1000) for one in self._selectors}
         found: dict[str, int] = {}
         for query in counting.count_queries(counting.by_metric(names), window, self._edge_of(window.hi // 1000)):
             found |= counting.counts(self._engine.query(query, counting.asked_at(window)))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from flotilla.errors import FlotillaError
+from flotilla.errors import FlotillaError, Transient
 from flotilla.fleet import Cluster, Fleet
 from flotilla.metrics import completeness, quarantine
 from flotilla.metrics.batches import batches
@@ -18,7 +18,7 @@ from flotilla.metrics.quarantine import Quarantined
 from flotilla.metrics.spans import Span, common, union, without
 from flotilla.metrics.stamping import Seen, Stamper
 from flotilla.metrics.windows import Answer, Pace, Progress, Slice
-from flows.hindsight import AT_ONCE
+from flows.hindsight import AT_ONCE, GRID
 from flows.proving import About, Counter, proofs
 from tasks.answers import TooMuch
 from tasks.doors import door_of
@@ -27,6 +27,10 @@ from tasks.prometheus import Member, short
 from tasks.store import Store, Written
 
 log = logging.getLogger("flotilla.collector")
+
+
+class Unread(Transient):
+    """The cluster did not answer for a slice, or not with what it holds."""
 
 
 @dataclass
@@ -79,16 +83,22 @@ class Reader:
         """The Prometheus that is read; of a pair the one of this cycle."""
         return self._members[self._replica]
 
-    def collect(self, time_there: int, latest: int, set_aside: Sequence[Quarantined]) -> Done:
+    def collect(
+        self, time_there: int, latest: int, set_aside: Sequence[Quarantined], away: FlotillaError | None = None
+    ) -> Done:
         """Read what is missing up to a time, oldest and newest first, and have it written. Never raises FlotillaError.
 
-        What is complete since an earlier cycle is counted before: what was written just now, a store may not show yet.
+        What is complete since an earlier cycle is counted before: what was written just now, a store may not show yet. One that
+        is ``away``, for the reason given, is not asked any more: all others wait for each.
         """
         done = Done(self.cluster.name)
-        self._choose(time_there)
-        self._prove(done, set_aside)
         began, cpu = time.monotonic(), time.thread_time()
         try:
+            if away:
+                raise away
+            self._choose(time_there)
+            self._prove(done, set_aside)
+            began, cpu = time.monotonic(), time.thread_time()
             self._collect(done, time_there, latest)
         except FlotillaError as error:
             done.error = short(error, self.cluster.name)
@@ -138,13 +148,21 @@ class Reader:
         return oldest if oldest is None else max(oldest, since)
 
     def _collect(self, done: Done, time_there: int, latest: int) -> None:
-        kept = self._begun(time_there)
-        for one in kept.progress.planned(time_there, self.pace):
+        """Read and write what is planned; what is left unread makes slices shorter, and one of the past stops no other."""
+        refused = ""
+        for one in self._begun(time_there).progress.planned(time_there, self.pace):
             try:
                 self._slice(one, done, time_there, latest)
             except TooMuch as error:
-                self._keep(progress=self._progress.failed(one, short(error, self.cluster.name), time_there, self.pace))
+                refused = short(error, self.cluster.name)
+                self._keep(progress=self._progress.failed(one, refused, time_there, self.pace))
                 log.info("cluster=%s a slice is read in shorter ones: %s", self.cluster.name, error)
+            except Unread as error:
+                self._keep(progress=self._progress.shortened(one, self.pace))
+                if done.error or not done.slices:
+                    raise
+                done.error = short(error, self.cluster.name)
+        done.error = done.error or ("" if done.slices else refused)
 
     def _begun(self, time_there: int) -> Kept:
         """Have something to go on from: what was kept, or as much of the past as is asked for; gaps before what is there."""
@@ -165,20 +183,21 @@ class Reader:
     def _slice(self, one: Slice, done: Done, time_there: int, latest: int) -> None:
         assert self._stamper is not None
         seen, written = Seen(), Written()
-        read = self.member.read(one.span.lo, one.span.hi, self._settings.selectors)
+        answers: list[tuple[int, int]] = []
+        series = self._read(one, done, seen, answers)
         try:
-            for batch in batches(self._stamper.stamped(read.series, seen, latest), self._settings.store.batch_bytes):
+            for batch in batches(self._stamper.stamped(series, seen, latest), self._settings.store.batch_bytes):
                 self._store.write(batch, written)
         finally:
-            done.cost.member += read.seconds
             done.cost.store += written.seconds
         refused = quarantine.quarantined(self.cluster.name, written.refusals, time_there)
         self.refusals += refused
         firm = self._progress.firm(one, time_there, self.pace)
         unkept = completeness.unkept(seen.nans, seen.histograms, self._settings.store.keeps)
         ledger = self.kept.ledger.tallied(unkept, firm) if self.kept else completeness.Ledger()
-        answer = Answer(seen.count.samples, read.size)
-        late = [one.span] if one.span.hi < time_there - self._stale else []
+        answer = Answer(seen.count.samples, *max(answers))
+        old = Span(one.span.lo, min(one.span.hi, time_there - self._stale))
+        late = without([old], [*self._progress.done, self._progress.tail])  # the tail was seen in time
         self._keep(progress=self._progress.read(one, answer, time_there, self.pace), ledger=ledger, late=late)
         done.series = max(done.series, seen.count.series)
         done.samples += seen.count.samples
@@ -186,20 +205,43 @@ class Reader:
         done.slices += 1
         done.refused += len(refused)
 
+    def _read(self, one: Slice, done: Done, seen: Seen, answers: list[tuple[int, int]]) -> Iterator[bytes]:
+        """Yield the series of a slice, of one selector after the other, and note size and samples of each answer."""
+        for selector in self._settings.selectors:
+            before = seen.count.samples
+            try:
+                read = self.member.read(one.span.lo, one.span.hi, [selector])
+            except TooMuch:
+                raise
+            except Transient as error:
+                raise Unread(str(error)) from error
+            done.cost.member += read.seconds
+            yield from read.series
+            answers.append((read.size, seen.count.samples - before))
+
     @property
     def _progress(self) -> Progress:
         assert self.kept is not None
         return self.kept.progress
 
-    def overdue(self, time_there: int) -> Span | None:
+    def overdue(self) -> Span | None:
         """Return the oldest span that came too late for the rules, once all before it is there too; None where there is none.
 
         What was written by an earlier cycle only: the store may not show yet what it was given just now.
         """
-        if self.kept is None or not self.kept.late or self.kept.progress.missing(time_there - self._stale):
+        if self.kept is None or not self.kept.late:
             return None
         first = self.kept.late[0]
-        return Span(first.lo, min(first.hi, first.lo + AT_ONCE))
+        begin = first.lo // GRID * GRID
+        span = Span(begin, min(-(-first.hi // GRID) * GRID, begin + AT_ONCE))
+        return None if self.lacks(Span(self.kept.progress.origin, first.hi)) else span
+
+    def lacks(self, span: Span) -> bool:
+        """Tell whether something of a span is not at the store yet."""
+        if self.kept is None:
+            return True
+        progress = self.kept.progress
+        return bool(without(common(progress.missing(span.hi), [span]), [progress.tail]))
 
     def seen_by_rules(self, span: Span) -> None:
         """Take a span as known to the rules."""

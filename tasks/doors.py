@@ -63,15 +63,21 @@ class AtUrl:
         self, method: str, path: str, *, content: bytes | None = None, headers: Mapping[str, str], timeout: float
     ) -> Reply:
         """Return what is answered to bytes, whatever the status."""
-        sent, all_headers = now(), {**self.headers, **headers}
+        sent, all_headers, until = now(), {**self.headers, **headers}, time.monotonic() + timeout
+        body = bytearray()
         try:
-            answer = self.client.request(method, self.url + path, content=content, headers=all_headers, timeout=timeout)
+            stream = self.client.stream(method, self.url + path, content=content, headers=all_headers, timeout=timeout)
+            with stream as answer:
+                for part in answer.iter_bytes():
+                    body += part
+                    if time.monotonic() > until:  # httpx's own timeout begins anew with every byte
+                        raise httpx.ReadTimeout(f"the answer is not whole after {timeout:g} s")
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise Permanent(f"{self.name}: {self.shown} is no address: {error}") from None
         except httpx.HTTPError as error:
             told = _ERRNO.sub("", str(error)) or type(error).__name__
             raise Transient(f"{self.name}: {self.shown} does not answer: {told}") from None
-        return Reply(answer.status_code, answer.content, answer.headers, sent, now())
+        return Reply(answer.status_code, bytes(body), answer.headers, sent, now())
 
 
 def door_of(cluster: Cluster, pod: str = "") -> Door:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
-from flotilla.errors import FlotillaError
+from flotilla.errors import FlotillaError, Transient
 from flotilla.metrics import clocks, wire
 from flotilla.metrics.clocks import Reading
 from flotilla.metrics.selectors import Selector
-from tasks.answers import check
+from tasks.answers import Reply, check
 from tasks.doors import Door
 from tasks.promql import Engine
 
@@ -78,10 +79,29 @@ class Member:
     def external_labels(self) -> dict[str, str]:
         """Return the labels that it adds to all that it sends."""
         reply = self.door.exchange("GET", f"{self.prefix}/api/v1/status/config", headers={}, timeout=10.0)
-        check(self.cluster, reply, "its configuration")
-        document = yaml.safe_load(json.loads(reply.content)["data"]["yaml"]) or {}
-        labels = (document.get("global") or {}).get("external_labels") or {}
-        return {str(name): str(value) for name, value in labels.items()}
+        text = answered(self.cluster, reply, "its configuration", "data", "yaml")
+        try:
+            labels = (yaml.safe_load(text).get("global") or {}).get("external_labels") or {}
+            return {str(name): str(value) for name, value in labels.items()}
+        except (AttributeError, yaml.YAMLError):
+            raise unexpected(self.cluster, reply, "its configuration") from None
+
+
+def answered(name: str, reply: Reply, what: str, *keys: str) -> Any:
+    """Return what an answer in JSON holds under keys one in another; raises Transient or Permanent where there is none."""
+    check(name, reply, what)
+    try:
+        found = json.loads(reply.content)
+        for key in keys:
+            found = found[key]
+    except (ValueError, KeyError, TypeError):
+        raise unexpected(name, reply, what) from None
+    return found
+
+
+def unexpected(name: str, reply: Reply, what: str) -> Transient:
+    """Return the error for an answer that is none of Prometheus'."""
+    return Transient(f"{name}: expected Prometheus' JSON for {what}, got {reply.text[:100]!r}")
 
 
 def short(error: FlotillaError, name: str) -> str:

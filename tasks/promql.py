@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flotilla.dashboards.answers import Answer, Question, Reply, Series, Unanswered, series
-from flotilla.errors import FlotillaError, InvalidInput, Permanent, Problem, Transient
+from flotilla.errors import FlotillaError, InvalidInput, Problem, Transient
 from flotilla.metrics.selectors import Selector
 from tasks import answers
 from tasks.doors import AtUrl, Door
@@ -56,9 +56,13 @@ class Engine:
         except (KeyError, TypeError, ValueError, AttributeError):
             return Unanswered(f"{self.name}: {what} {question.expr[:SHOWN]}: answered JSON that is not Prometheus's")
 
-    def values(self, label: str, selector: Selector | str, begin: float, end: float) -> list[str]:
-        """Return the values that a label has in some series; times in seconds."""
-        return self._names(f"label/{label}/values", {"match[]": str(selector), **_range(begin, end)})
+    def values(self, label: str, selector: Selector | str, begin: float, end: float | None = None) -> list[str]:
+        """Return the values that a label has in some series; times in seconds.
+
+        With an end Prometheus does not find what only came out of order before it (prometheus/prometheus#19739).
+        """
+        times = {"start": f"{begin:.3f}"} if end is None else _range(begin, end)
+        return self._names(f"label/{label}/values", {"match[]": str(selector), **times})
 
     def labels(self, metric: str) -> frozenset[str]:
         """Return the labels that the series of a metric have; empty where it has no series."""
@@ -77,9 +81,12 @@ class Engine:
 
     def _result(self, what: str, fields: Mapping[str, str]) -> list[dict[str, Any]]:
         try:
-            return list(self._asked(what, fields)["data"]["result"])
+            found = self._asked(what, fields)["data"]["result"]
         except (KeyError, TypeError):
-            raise self._odd(f"{what} {fields['query'][:SHOWN]}") from None
+            found = None
+        if not isinstance(found, list):
+            raise self._odd(f"{what} {fields['query'][:SHOWN]}")
+        return found
 
     def _asked(self, what: str, fields: Mapping[str, str]) -> Any:
         # nocache: VictoriaMetrics then shows late samples, and does not round times.
@@ -105,8 +112,8 @@ class Engine:
             raise Transient(f"{self.name}: expected Prometheus' JSON for {what}, got {reply.text[:100]!r}")
         return body
 
-    def _odd(self, what: str) -> Permanent:
-        return Permanent(f"{self.name}: {what}: answered JSON that is not Prometheus's")
+    def _odd(self, what: str) -> Transient:
+        return Transient(f"{self.name}: {what}: answered JSON that is not Prometheus's")
 
 
 def engine_at(url: str, token_env: str = "", patience: float = 30.0) -> Engine:

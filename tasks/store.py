@@ -50,7 +50,7 @@ class Store:
         """Have a batch of series written, but for what is refused; ``done`` is told.
 
         Raises Transient where the store is away or busy for longer than a few seconds, Permanent where it will not take
-        anything: in both cases some of the batch may be written, and writing it again does no harm.
+        anything, not even nothing: in both cases some of the batch may be written, and writing it again does no harm.
         """
         said, reply = self._sent(batch, done)
         if said is Said.TOO_LARGE and len(batch) > 1:
@@ -58,7 +58,14 @@ class Store:
             self.write(batch[:middle], done)
             self.write(batch[middle:], done)
         elif said is not Said.DONE:
+            self._takes_nothing_at_least(done)
             self._taken_apart(Bisection(batch, reply.status, reply.text), done)
+
+    def _takes_nothing_at_least(self, done: Written) -> None:
+        """Raise Permanent where an empty request is refused too: no sample is to blame then, and none is to be set aside."""
+        said, reply = self._sent([], done)
+        if said is not Said.DONE:
+            raise Permanent(f"{_words(reply)}, to an empty request too; {advice(reply.status, reply.text)}")
 
     def _taken_apart(self, bisection: Bisection, done: Written) -> None:
         while (part := bisection.next()) is not None:
@@ -81,14 +88,20 @@ class Store:
             done.seconds += (reply.received - reply.sent) / 1000
             done.requests += 1
             said = write_said(reply.status, reply.text)
+            why = _words(reply)
+            if said is Said.DONE and reply.headers.get("Content-Type", "").startswith("text/html"):
+                raise Permanent(f"{why}: a page, no store; {advice(reply.status)}")
             if said in (Said.DONE, Said.REFUSED, Said.TOO_LARGE):
                 return said, reply
-            why = f"{NAME}: remote_write: {reply.text or 'no words'} (HTTP {reply.status})"
             if said is Said.NEVER:
                 raise Permanent(f"{why}; {advice(reply.status, reply.text)}")
             if pause is not None:
                 time.sleep(min(wait_of(reply.headers.get("Retry-After")) or pause, 5.0))
         raise Transient(why)
+
+
+def _words(reply: Reply) -> str:
+    return f"{NAME}: remote_write: {reply.text or 'no words'} (HTTP {reply.status})"
 
 
 def store_of(settings: config.Store) -> Store:

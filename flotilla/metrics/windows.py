@@ -61,10 +61,11 @@ class Gap:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a slice brought: samples in all, and the size of the largest answer in bytes before compression."""
+    """What a slice brought: samples in all, the size of the largest answer in bytes before compression, and its samples."""
 
     samples: int
     largest: int
+    in_largest: int
 
 
 @dataclass(frozen=True)
@@ -131,12 +132,16 @@ class Progress:
             stuck=(0, 0) if one.span.lo == self.stuck[0] else self.stuck,
         )
 
+    def shortened(self, one: Slice, pace: Pace) -> Progress:
+        """Return the progress with shorter slices, after one that could not be read: less may come in time, or come at all."""
+        return replace(self, length=max(pace.shortest, min(self.length, one.span.length) // 2))
+
     def failed(self, one: Slice, why: str, now: int, pace: Pace) -> Progress:
-        """Return the progress after a cluster that answers did not answer for a slice: it holds too much, or is damaged.
+        """Return the progress after a cluster refused to answer for a slice, which holds too much.
 
         Slices get shorter. One of the past that fails however short it is becomes a gap, so that it does not block the rest.
         """
-        shorter = replace(self, length=max(pace.shortest, min(self.length, one.span.length) // 2))
+        shorter = self.shortened(one, pace)
         if one.newest or one.span.length > pace.shortest:
             return shorter
         tries = self.stuck[1] + 1 if self.stuck[0] == one.span.lo else 1
@@ -186,7 +191,7 @@ class Progress:
 
         Only its samples get fewer, or more. Where most of an answer is labels, shorter slices would ask for them more often.
         """
-        of_samples = SAMPLE * answer.samples
+        of_samples = SAMPLE * answer.in_largest
         if answer.largest > pace.answer and 2 * of_samples > answer.largest:
             return max(pace.shortest, min(self.length, one.span.length) // 2)
         if answer.largest + 2 * of_samples < pace.answer and one.span.length >= self.length:
