@@ -1,4 +1,4 @@
-"""The fleet's metrics, as Prefect has them: collected for good, alerts taken, what was refused sent again."""
+"""The fleet's metrics, as Prefect has them: collected for good, alerts taken, what was refused sent again, a report a day."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from flotilla.daily.asked import period_of
+from flotilla.daily.picture import picture
+from flotilla.daily.text import markdown, title
+from flotilla.errors import Transient
+from flotilla.markdown import table
 from flotilla.metrics.alerts import Leave
 from flotilla.metrics.resending import rows, told_sums
 from flotilla.metrics.words import moment
@@ -20,9 +25,10 @@ from flows.alerts import Decision
 from flows.check import read_fleet
 from flows.collecting import collect_for_good
 from flows.collector import Cycle
-from flows.journey import say, show, table, told
+from flows.journey import say, show, show_picture, told
 from flows.logs import log_to_stderr
 from flows.receiving import receive_for_good
+from flows.reporting import fleet_report
 from flows.resending import pick_of, planned, quarantine_in, send_again
 
 ROWS = 200  # alerts or records in an artifact
@@ -90,6 +96,27 @@ def resend(
     say("%s", sentence)
     show("metrics-quarantine", sentence, body)
     return Completed(message=sentence, data=tuple(done))
+
+
+@flow(name="metrics", flow_run_name="report", persist_result=False)
+@told
+def report(fleet: str = "deployments/fleet.yaml", at: str = "", days: float = 1.0) -> State[Any]:
+    """Report what ran where, whether the others would hold a loss, what moved, and how whole the view is.
+
+    Args:
+        fleet: file of the fleet.
+        at: the end of the period, as 2026-11-23T06:00 (UTC where it names no zone); else now.
+        days: its length.
+
+    """
+    found = fleet_report(read_fleet(fleet), period_of(at, days, time.time()))
+    for finding in found.findings():
+        say("%s", finding)
+    show("fleet-report", title(found), markdown(found))
+    show_picture("fleet-report-picture", title(found), picture(found))
+    if found.silence:
+        raise Transient(f"nothing is known: {found.silence}")
+    return Completed(message=f"{title(found)}: {len(found.findings())} findings", data=found)
 
 
 class _Decided:

@@ -66,7 +66,8 @@ def parse_match(text: str, where: str) -> Selector | None:
         for matcher in found.matchers if found else ():
             re.compile(matcher.value)
     except (ValueError, re.error) as error:
-        raise InvalidInput([Problem(where, "match", text, str(error))]) from None
+        allowed = f'a PromQL selector such as kube_pod_info{{namespace="shop"}}: {error}'
+        raise InvalidInput([Problem(where, "match", text, allowed)]) from None
     return found
 
 
