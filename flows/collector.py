@@ -134,14 +134,17 @@ class Collector:
 
     def _set_aside(self) -> None:
         """Keep what the store refused."""
+        pushed = {name: one.refused() for name, one in self.gateway.clusters.items()}
         fresh = [one for reader in self.readers.values() for one in reader.refusals]
-        fresh += [one for pushed in self.gateway.clusters.values() for one in pushed.drained()]
+        fresh += [one for refused in pushed.values() for one in refused]
         if not fresh:
             return
         lost = self._refused.add(fresh)
         self.quarantine = self._refused.records()
         for reader in self.readers.values():
             reader.refusals = []
+        for name, refused in pushed.items():
+            self.gateway.clusters[name].set_aside(len(refused))
         log.warning("quarantine: %d series were refused, e.g. %s", len(fresh), fresh[0])
         if lost:
             log.error("quarantine is full: %d samples gave way", lost)
@@ -171,6 +174,7 @@ def _own(one: Done, ahead: int | None) -> list[Own]:
         "flotilla_missing_seconds": one.missing,
         "flotilla_gap_seconds": one.gaps,
         "flotilla_collected_samples": float(one.samples),
+        "flotilla_backfilled_samples": float(one.past),
     }
     values |= {"flotilla_completeness_ratio": _ratio(one.proofs)} if one.proofs else {}
     values |= {"flotilla_clock_skew_seconds": ahead / 1000} if ahead is not None else {}

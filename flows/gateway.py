@@ -57,11 +57,15 @@ class Pushed:
             self.refusals += quarantine.quarantined(self._name, written.refusals, here)
             return seen.count.samples
 
-    def drained(self) -> list[Quarantined]:
-        """Return what the store has refused since this was asked last."""
+    def refused(self) -> list[Quarantined]:
+        """Return what the store has refused and nobody has set aside yet."""
         with self._lock:
-            found, self.refusals = self.refusals, []
-            return found
+            return list(self.refusals)
+
+    def set_aside(self, count: int) -> None:
+        """Take so many of those as set aside."""
+        with self._lock:
+            del self.refusals[:count]
 
     def taken(self) -> int:
         """Return how many samples were taken since this was asked last."""

@@ -46,11 +46,16 @@ class Cost:
 
 @dataclass
 class Done:
-    """What a cycle did for one cluster. ``seen`` is up to when samples are at the store, in ms; ``error`` why it stopped."""
+    """What a cycle did for one cluster.
+
+    ``past`` are those of its samples that are not of the newest slice; ``seen`` is up to when samples are at the store, in ms;
+    ``error`` is why it stopped.
+    """
 
     cluster: str
     series: int = 0
     samples: int = 0
+    past: int = 0
     slices: int = 0
     late: int = 0
     seen: int = 0
@@ -201,6 +206,7 @@ class Reader:
         self._keep(progress=self._progress.read(one, answer, time_there, self.pace), ledger=ledger, late=late)
         done.series = max(done.series, seen.count.series)
         done.samples += seen.count.samples
+        done.past += 0 if one.newest else seen.count.samples
         done.late += seen.late.samples
         done.slices += 1
         done.refused += len(refused)
