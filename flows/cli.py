@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from flotilla.errors import FlotillaError, InvalidInput, Refused
-from flows import cli_alerts, cli_dashboards, cli_metrics, cli_services
+from flows import cli_alerts, cli_dashboards, cli_metrics, cli_quarantine, cli_services
 from flows.console import BAD_INPUT, DEFAULT_FLEET, FAILED, REFUSED, AsJson, FleetFile, print_rows
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -211,6 +211,7 @@ def approve(
 
 cli_services.register(app)
 cli_metrics.register(app)
+cli_quarantine.register(app)
 cli_dashboards.register(app)
 cli_alerts.register(app)
 

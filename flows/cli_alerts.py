@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 def receive(fleet: FleetFile = DEFAULT_FLEET) -> None:
     """Take Alertmanager's webhook and start what alerts are to start, until told to end."""
     from flows.check import read_fleet
-    from flows.collecting import log_to_stderr
+    from flows.logs import log_to_stderr
     from flows.receiving import receive_for_good
 
     log_to_stderr()

@@ -53,9 +53,9 @@ def serve(
     """Serve a page with every dashboard, tables and Top N included, until ctrl-C."""
     from flows.check import read_fleet
     from flows.dashboards import open_desk, read_dashboards, serve_page
-    from tasks.promql import Store
+    from tasks.promql import engine_at
 
-    desk = open_desk(read_dashboards(files or []), read_fleet(fleet), Store(store, token_env))
+    desk = open_desk(read_dashboards(files or []), read_fleet(fleet), engine_at(store, token_env))
     serve_page(desk, host, port, lambda address: typer.echo(f"dashboards: {address}"))
 
 
@@ -72,15 +72,15 @@ def lint(
     """Check every expression: joins that forget the cluster, rates of gauges, topk per step, unknown names, cost."""
     from flotilla.dashboards.checks import Ground
     from flows.dashboard_checks import ask_all, ground_of, lint_sheets, read_sheets
-    from tasks.promql import Store
+    from tasks.promql import engine_at
 
     sheets = read_sheets(files or [])
     ground = Ground(scrape=scrape, most=most)
     found: list[Cost] = []
     findings: list[Finding] = []
     if store:
-        ground = ground_of(Store(store, token_env), sheets, ground)
-        refused, costs = ask_all(Store(store, token_env), sheets)
+        ground = ground_of(engine_at(store, token_env), sheets, ground)
+        refused, costs = ask_all(engine_at(store, token_env), sheets)
         findings += refused
         found += costs
     findings += lint_sheets(sheets, replace(ground, known=None) if any_metric else ground)

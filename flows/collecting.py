@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from flotilla.fleet import Fleet
 from flows.collector import Collector, Cycle
+from flows.logs import log_to_stderr
 from tasks.progress import alone_in
 
 log = logging.getLogger("flotilla.collector")
@@ -24,9 +24,3 @@ def collect_for_good(fleet: Fleet, folder: str, tell: Callable[[Cycle], None] | 
             signal.signal(number, lambda *_: collector.stop())
         collector.run(tell or (lambda _: None))
     log.info("ended")
-
-
-def log_to_stderr() -> None:
-    """Have what happens told line by line on standard error."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -16,7 +16,6 @@ from pathlib import Path
 from flotilla.dashboards.hindsight import Outbreak
 from flotilla.errors import FlotillaError, Permanent, Transient
 from flotilla.fleet import Fleet
-from flotilla.metrics import quarantine
 from flotilla.metrics.beats import Beat, beat, pause
 from flotilla.metrics.clocks import Clocks, Reading, compared
 from flotilla.metrics.completeness import Proof
@@ -28,7 +27,7 @@ from flows.hindsight import Late, reevaluated
 from flows.reader import Done, Reader
 from tasks.doors import now
 from tasks.fanout import side_by_side
-from tasks.progress import read_quarantine, write_quarantine
+from tasks.progress import QuarantineFile
 from tasks.store import Written, store_of
 
 log = logging.getLogger("flotilla.collector")
@@ -56,12 +55,13 @@ class Collector:
     """Collects from every cluster of a fleet that can be read, beat after beat."""
 
     def __init__(self, fleet: Fleet, folder: Path) -> None:
-        self.fleet, self._folder = fleet, folder
+        self.fleet = fleet
         self.store = store_of(fleet.metrics.store)
         read = [cluster for cluster in fleet.clusters if not cluster.metrics.pushes]
         self.readers = {one.name: Reader(one, fleet, folder, self.store) for one in read}
         self.gateway = Gateway(fleet, self.store)
-        self.quarantine = read_quarantine(folder)
+        self._refused = QuarantineFile(folder)
+        self.quarantine = self._refused.records()
         self._stopping = threading.Event()
         self._last: int | None = None
 
@@ -86,6 +86,7 @@ class Collector:
         clocks, away = self._clocks()
         latest = clocks.now(here) + round(1000 * self.fleet.metrics.ahead)
         unheard = self._look_back(clocks, here)
+        self.quarantine = self._refused.records()  # others send from there again
 
         def collect(name: str) -> Done:
             return self.readers[name].collect(clocks.of(name, here), latest, self.quarantine, away.get(name))
@@ -100,14 +101,12 @@ class Collector:
 
     def _look_back(self, clocks: Clocks, here: int) -> list[Outbreak]:
         """Have the rules see what came too late for them, and return the alerts that would have fired."""
-        overdue = {name: span for name, one in self.readers.items() if (span := one.overdue(clocks.of(name, here)))}
+        overdue = {name: span for name, one in self.readers.items() if (span := one.overdue())}
         if not overdue:
             return []
         span = min(overdue.values())
         clusters = [name for name, one in overdue.items() if common([one], [span])]
-        present = [
-            name for name, one in self.readers.items() if one.kept and not common(one.kept.progress.missing(here), [span])
-        ]
+        present = [name for name, one in self.readers.items() if not one.lacks(span)]
         try:
             found = reevaluated(self.fleet, self.store, Late(span, clusters, present), clocks.now(here))
         except FlotillaError as error:
@@ -139,8 +138,8 @@ class Collector:
         fresh += [one for pushed in self.gateway.clusters.values() for one in pushed.drained()]
         if not fresh:
             return
-        self.quarantine, lost = quarantine.kept([*self.quarantine, *fresh])
-        write_quarantine(self._folder, self.quarantine)
+        lost = self._refused.add(fresh)
+        self.quarantine = self._refused.records()
         for reader in self.readers.values():
             reader.refusals = []
         log.warning("quarantine: %d series were refused, e.g. %s", len(fresh), fresh[0])

@@ -20,7 +20,7 @@ from flotilla.dashboards.rules import Rules, parse_rules
 from flotilla.errors import InvalidInput, Problem
 from flotilla.validation import read_documents
 from tasks.manifests import read_texts
-from tasks.promql import Store, ask, cardinality, label_names
+from tasks.promql import Engine
 
 FILES = ("deployments/dashboards", "deployments/rules")
 
@@ -74,16 +74,16 @@ def lint_sheets(sheets: Sheets, ground: Ground) -> tuple[Finding, ...]:
     return (*pages, *lint_rules(sheets.rules, ground))
 
 
-def ground_of(store: Store, sheets: Sheets, ground: Ground) -> Ground:
+def ground_of(store: Engine, sheets: Sheets, ground: Ground) -> Ground:
     """Return what the checks know, with what a store tells: labels of metrics that we do not know, how many series each has."""
-    series = cardinality(store, sheets.metrics, time.time())
-    told = {name: label_names(store, name) for name in sorted(series) if name not in CATALOGUE}
+    series = store.cardinality(sheets.metrics, time.time())
+    told = {name: store.labels(name) for name in sorted(series) if name not in CATALOGUE}
     return replace(ground, known={**CATALOGUE, **told}, series=series)
 
 
-def ask_all(store: Store, sheets: Sheets) -> tuple[tuple[Finding, ...], tuple[Cost, ...]]:
+def ask_all(store: Engine, sheets: Sheets) -> tuple[tuple[Finding, ...], tuple[Cost, ...]]:
     """Ask a store every question of every panel and rule; return those that it refuses, and what each panel costs."""
-    read = costs(sheets.dashboards, cardinality(store, sheets.metrics, time.time()))
+    read = costs(sheets.dashboards, store.cardinality(sheets.metrics, time.time()))
     findings, found = list[Finding](), list[Cost]()
     for place, asked in _asked(sheets, time.time()):
         began = time.monotonic()
@@ -104,8 +104,8 @@ def _asked(sheets: Sheets, now: float) -> Iterator[tuple[Place, tuple[Question, 
             yield Place(file, rule.name), (Question(rule.expr, now),)
 
 
-def _refusal(store: Store, question: Question) -> str:
-    reply = ask(store, question)
+def _refusal(store: Engine, question: Question) -> str:
+    reply = store.ask(question)
     return reply.reason if isinstance(reply, Unanswered) else ""
 
 

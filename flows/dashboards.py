@@ -36,7 +36,7 @@ from tasks.asking import Asker
 from tasks.dashboard_files import write_texts
 from tasks.manifests import read_texts
 from tasks.pages import Asked, Site, files_of_page, open_server
-from tasks.promql import Store, ask, label_values
+from tasks.promql import Engine
 
 FILES = "deployments/dashboards"
 BEAT = 5.0  # seconds; how fresh the strip of clusters is
@@ -54,7 +54,7 @@ class Desk:
 
     dashboards: Mapping[str, Dashboard]
     fleet: Fleet | None
-    store: Store
+    store: Engine
     asker: Asker
     now: Callable[[], float] = time.time
 
@@ -79,7 +79,7 @@ class Desk:
         found = [variable for variable in dashboard.variables if variable.name == name]
         if not found:
             raise _wrong("variable", name, "one of " + ", ".join(one.name for one in dashboard.variables))
-        values = label_values(self.store, found[0].of_label, found[0].metric, picks.start, picks.end)
+        values = self.store.values(found[0].of_label, found[0].metric, picks.start, picks.end)
         known = self.fleet.names if self.fleet and name == CLUSTER else ()
         return {"values": [*known, *(value for value in values if value and value not in known)]}
 
@@ -146,10 +146,10 @@ def serve_page(desk: Desk, host: str, port: int, ready: Callable[[str], None]) -
             return
 
 
-def open_desk(dashboards: Mapping[str, Dashboard], fleet: Fleet | None, store: Store) -> Desk:
+def open_desk(dashboards: Mapping[str, Dashboard], fleet: Fleet | None, store: Engine) -> Desk:
     """Return a desk that asks a store; ``dashboards`` are by file."""
     by_name = {dashboard.name: dashboard for dashboard in dashboards.values()}
-    return Desk(by_name, fleet, store, Asker(lambda question: ask(store, question)))
+    return Desk(by_name, fleet, store, Asker(store.ask))
 
 
 def export_dashboards(dashboards: Mapping[str, Dashboard], form: str, folder: str, fleet: Fleet) -> tuple[str, ...]:

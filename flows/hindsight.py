@@ -19,6 +19,7 @@ from tasks.manifests import read_texts
 from tasks.store import Store, Written
 
 AT_ONCE = 1_800_000  # ms that are evaluated in one cycle
+GRID = 15_000  # ms: spans that are evaluated begin and end with an evaluation
 NOTED = "flotilla_alert_would_have_fired"
 log = logging.getLogger("flotilla.collector")
 

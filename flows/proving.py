@@ -13,7 +13,7 @@ from flotilla.metrics.quarantine import Quarantined
 from flotilla.metrics.selectors import Selector
 from flotilla.metrics.spans import Span, common
 from flotilla.metrics.windows import Progress
-from tasks.prometheus import Engine
+from tasks.promql import Engine
 
 AT_ONCE = 2  # windows counted in one cycle: the newest, and one of those that are left
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,14 +18,19 @@ from flotilla.metrics.quarantine import Quarantined
 from flotilla.metrics.spans import Span, common, union, without
 from flotilla.metrics.stamping import Seen, Stamper
 from flotilla.metrics.windows import Answer, Pace, Progress, Slice
-from flows.hindsight import AT_ONCE
+from flows.hindsight import AT_ONCE, GRID
 from flows.proving import About, Counter, proofs
+from tasks.answers import TooMuch
 from tasks.doors import door_of
 from tasks.progress import Kept, read_kept, write_kept
-from tasks.prometheus import Member, Read, TooMuch, short
+from tasks.prometheus import Member, short
 from tasks.store import Store, Written
 
 log = logging.getLogger("flotilla.collector")
+
+
+class Unread(Transient):
+    """The cluster did not answer for a slice, or not with what it holds."""
 
 
 @dataclass
@@ -147,18 +152,16 @@ class Reader:
         refused = ""
         for one in self._begun(time_there).progress.planned(time_there, self.pace):
             try:
-                read = self.member.read(one.span.lo, one.span.hi, self._settings.selectors)
+                self._slice(one, done, time_there, latest)
             except TooMuch as error:
                 refused = short(error, self.cluster.name)
                 self._keep(progress=self._progress.failed(one, refused, time_there, self.pace))
                 log.info("cluster=%s a slice is read in shorter ones: %s", self.cluster.name, error)
-            except Transient as error:
+            except Unread as error:
                 self._keep(progress=self._progress.shortened(one, self.pace))
                 if done.error or not done.slices:
                     raise
                 done.error = short(error, self.cluster.name)
-            else:
-                self._slice(one, read, done, time_there, latest)
         done.error = done.error or ("" if done.slices else refused)
 
     def _begun(self, time_there: int) -> Kept:
@@ -177,22 +180,24 @@ class Reader:
             self._keep(progress=self._progress.kept_since(self.member.keeps_since(), time_there))
         return self.kept
 
-    def _slice(self, one: Slice, read: Read, done: Done, time_there: int, latest: int) -> None:
+    def _slice(self, one: Slice, done: Done, time_there: int, latest: int) -> None:
         assert self._stamper is not None
         seen, written = Seen(), Written()
+        answers: list[tuple[int, int]] = []
+        series = self._read(one, done, seen, answers)
         try:
-            for batch in batches(self._stamper.stamped(read.series, seen, latest), self._settings.store.batch_bytes):
+            for batch in batches(self._stamper.stamped(series, seen, latest), self._settings.store.batch_bytes):
                 self._store.write(batch, written)
         finally:
-            done.cost.member += read.seconds
             done.cost.store += written.seconds
         refused = quarantine.quarantined(self.cluster.name, written.refusals, time_there)
         self.refusals += refused
         firm = self._progress.firm(one, time_there, self.pace)
         unkept = completeness.unkept(seen.nans, seen.histograms, self._settings.store.keeps)
         ledger = self.kept.ledger.tallied(unkept, firm) if self.kept else completeness.Ledger()
-        answer = Answer(seen.count.samples, read.size)
-        late = [one.span] if one.span.hi < time_there - self._stale else []
+        answer = Answer(seen.count.samples, *max(answers))
+        old = Span(one.span.lo, min(one.span.hi, time_there - self._stale))
+        late = without([old], [*self._progress.done, self._progress.tail])  # the tail was seen in time
         self._keep(progress=self._progress.read(one, answer, time_there, self.pace), ledger=ledger, late=late)
         done.series = max(done.series, seen.count.series)
         done.samples += seen.count.samples
@@ -200,20 +205,43 @@ class Reader:
         done.slices += 1
         done.refused += len(refused)
 
+    def _read(self, one: Slice, done: Done, seen: Seen, answers: list[tuple[int, int]]) -> Iterator[bytes]:
+        """Yield the series of a slice, of one selector after the other, and note size and samples of each answer."""
+        for selector in self._settings.selectors:
+            before = seen.count.samples
+            try:
+                read = self.member.read(one.span.lo, one.span.hi, [selector])
+            except TooMuch:
+                raise
+            except Transient as error:
+                raise Unread(str(error)) from error
+            done.cost.member += read.seconds
+            yield from read.series
+            answers.append((read.size, seen.count.samples - before))
+
     @property
     def _progress(self) -> Progress:
         assert self.kept is not None
         return self.kept.progress
 
-    def overdue(self, time_there: int) -> Span | None:
+    def overdue(self) -> Span | None:
         """Return the oldest span that came too late for the rules, once all before it is there too; None where there is none.
 
         What was written by an earlier cycle only: the store may not show yet what it was given just now.
         """
-        if self.kept is None or not self.kept.late or self.kept.progress.missing(time_there - self._stale):
+        if self.kept is None or not self.kept.late:
             return None
         first = self.kept.late[0]
-        return Span(first.lo, min(first.hi, first.lo + AT_ONCE))
+        begin = first.lo // GRID * GRID
+        span = Span(begin, min(-(-first.hi // GRID) * GRID, begin + AT_ONCE))
+        return None if self.lacks(Span(self.kept.progress.origin, first.hi)) else span
+
+    def lacks(self, span: Span) -> bool:
+        """Tell whether something of a span is not at the store yet."""
+        if self.kept is None:
+            return True
+        progress = self.kept.progress
+        return bool(without(common(progress.missing(span.hi), [span]), [progress.tail]))
 
     def seen_by_rules(self, span: Span) -> None:
         """Take a span as known to the rules."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -15,6 +17,8 @@ from flotilla.fleet import Cluster
 from flotilla.metrics.config import PrometheusService
 from tasks.answers import Reply
 from tasks.clusters import Connection, connect
+
+_ERRNO = re.compile(r"^\[Errno [^]]*\] ")
 
 
 class Door(Protocol):
@@ -49,6 +53,12 @@ class AtUrl:
     headers: Mapping[str, str] = field(default_factory=dict)
     client: httpx.Client = field(default_factory=lambda: httpx.Client(trust_env=False, follow_redirects=False))
 
+    @property
+    def shown(self) -> str:
+        """The address without the credentials that it may hold."""
+        parts = urlsplit(self.url)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
     def exchange(
         self, method: str, path: str, *, content: bytes | None = None, headers: Mapping[str, str], timeout: float
     ) -> Reply:
@@ -63,9 +73,10 @@ class AtUrl:
                     if time.monotonic() > until:  # httpx's own timeout begins anew with every byte
                         raise httpx.ReadTimeout(f"the answer is not whole after {timeout:g} s")
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise Permanent(f"{self.name}: {self.url} is no address: {error}") from None
+            raise Permanent(f"{self.name}: {self.shown} is no address: {error}") from None
         except httpx.HTTPError as error:
-            raise Transient(f"{self.name}: {self.url} does not answer: {error or type(error).__name__}") from None
+            told = _ERRNO.sub("", str(error)) or type(error).__name__
+            raise Transient(f"{self.name}: {self.shown} does not answer: {told}") from None
         return Reply(answer.status_code, bytes(body), answer.headers, sent, now())
 
 

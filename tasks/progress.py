@@ -6,20 +6,22 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flotilla.errors import Transient
-from flotilla.metrics import completeness, quarantine, windows
+from flotilla.metrics import completeness, quarantine, resending, windows
 from flotilla.metrics.completeness import Ledger
 from flotilla.metrics.quarantine import Quarantined
+from flotilla.metrics.resending import Sample
 from flotilla.metrics.spans import Span
 from flotilla.metrics.windows import Progress, Unreadable
 
 QUARANTINE = "quarantine.json"
+LOCK = "quarantine.lock"
 log = logging.getLogger("flotilla.collector")
 
 
@@ -58,15 +60,62 @@ def write_kept(folder: Path, cluster: str, kept: Kept) -> None:
     _write(folder / f"{cluster}.json", plain | {"replica": kept.replica, "since": kept.since})
 
 
-def read_quarantine(folder: Path) -> list[Quarantined]:
-    """Return what is in quarantine; raises Unreadable where the file is damaged: it is the only copy."""
-    plain = _read(folder / QUARANTINE)
-    return [quarantine.from_json(one) for one in (plain or {"records": []})["records"]]
+class QuarantineFile:
+    """What the store refused, in a file that the collector and those who send again change in turns, under a lock.
 
+    Nobody writes what he remembers: a change is read, made and written while the lock is held, so that it neither loses what
+    another has added nor brings back what another has taken out. All raise Unreadable where the file is damaged: it is the
+    only copy.
+    """
 
-def write_quarantine(folder: Path, records: Iterable[Quarantined]) -> None:
-    """Keep what is in quarantine."""
-    _write(folder / QUARANTINE, {"records": [quarantine.to_json(one) for one in records]})
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._file = folder, folder / QUARANTINE
+        self._seen: tuple[int, ...] | None = None
+        self._records: tuple[Quarantined, ...] = ()
+
+    def records(self) -> tuple[Quarantined, ...]:
+        """Return what is in quarantine now; the file is read where it is another one than before."""
+        seen = self._identity()
+        if seen != self._seen or seen is None:
+            self._records, self._seen = self._read(), seen
+        return self._records
+
+    def add(self, fresh: Iterable[Quarantined]) -> int:
+        """Keep what was refused; return how many samples gave way as it is full."""
+        with self._alone():
+            found, lost = quarantine.kept([*self._read(), *fresh])
+            self._write(found)
+        return lost
+
+    def settle(self, taken: Set[Sample], again: Iterable[Quarantined]) -> None:
+        """Take out what the store has taken, and note what it has refused again."""
+        with self._alone():
+            self._write(resending.remaining(self._read(), taken, again))
+
+    def _read(self) -> tuple[Quarantined, ...]:
+        plain = _read(self._file)
+        try:
+            return () if plain is None else tuple(quarantine.from_json(one) for one in plain["records"])
+        except (KeyError, TypeError) as error:
+            raise Unreadable(f"{self._file}: no quarantine: {type(error).__name__}: {error}") from None
+
+    def _write(self, records: Iterable[Quarantined]) -> None:
+        _write(self._file, {"records": [quarantine.to_json(one) for one in records]})
+
+    def _identity(self) -> tuple[int, ...] | None:
+        """Return what tells a file from the one that takes its place: it is never written in place."""
+        try:
+            found = self._file.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / LOCK).open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
 
 @contextmanager

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 import yaml
 
-from flotilla.errors import FlotillaError, Permanent, Transient
+from flotilla.errors import FlotillaError, Transient
 from flotilla.metrics import clocks, wire
-from flotilla.metrics.answers import Said, advice, read_said
 from flotilla.metrics.clocks import Reading
 from flotilla.metrics.selectors import Selector
-from tasks.answers import Reply
+from tasks.answers import Reply, check
 from tasks.doors import Door
+from tasks.promql import Engine
 
 READ_HEADERS = {
     "Content-Encoding": "snappy",
@@ -26,11 +25,6 @@ READ_HEADERS = {
 }
 LOWEST = "prometheus_tsdb_lowest_timestamp_seconds"
 _LOWEST = re.compile(rb"^%b (\S+)$" % LOWEST.encode(), re.MULTILINE)
-FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-
-
-class TooMuch(Transient):
-    """An answer would hold more than is allowed: a shorter span is to be asked for."""
 
 
 @dataclass(frozen=True)
@@ -40,43 +34,6 @@ class Read:
     series: Iterator[bytes]
     size: int
     seconds: float
-
-
-@dataclass(frozen=True)
-class Engine:
-    """What answers PromQL behind a door; ``api`` is where its HTTP API begins."""
-
-    name: str
-    door: Door
-    api: str = "/api/v1"
-
-    def query(self, promql: str, at: str = "") -> list[dict[str, Any]]:
-        """Return ``data.result`` of an instant query, at a time as the API takes it, or now."""
-        return self._asked("query", {"query": promql, "nocache": "1"} | ({"time": at} if at else {}))
-
-    def query_range(self, promql: str, begin: float, end: float, step: float) -> list[dict[str, Any]]:
-        """Return ``data.result`` of a range query; times in seconds."""
-        times = {"start": f"{begin:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
-        return self._asked("query_range", {"query": promql, "nocache": "1"} | times)
-
-    def values(self, label: str, selector: Selector, begin: float) -> list[str]:
-        """Return the values that a label has in some series, those that ended before a time in seconds perhaps left out.
-
-        No end is given: before it Prometheus does not find what only came out of order (prometheus/prometheus#19739).
-        """
-        fields = {"match[]": str(selector), "start": f"{begin:.3f}"}
-        reply = self.door.exchange("GET", f"{self.api}/label/{label}/values?{urlencode(fields)}", headers={}, timeout=30.0)
-        return self._listed(reply, f"the values of {label}", "data")
-
-    def _asked(self, what: str, fields: Mapping[str, str]) -> list[dict[str, Any]]:
-        reply = self.door.exchange("POST", f"{self.api}/{what}", content=urlencode(fields).encode(), headers=FORM, timeout=60.0)
-        return self._listed(reply, f"{what} {fields['query'][:200]}", "data", "result")
-
-    def _listed(self, reply: Reply, what: str, *keys: str) -> list[Any]:
-        found = answered(self.name, reply, what, *keys)
-        if not isinstance(found, list):
-            raise unexpected(self.name, reply, what)
-        return found
 
 
 @dataclass(frozen=True)
@@ -154,17 +111,6 @@ def answered(name: str, reply: Reply, what: str, *keys: str) -> Any:
 def unexpected(name: str, reply: Reply, what: str) -> Transient:
     """Return the error for an answer that is none of Prometheus'."""
     return Transient(f"{name}: expected Prometheus' JSON for {what}, got {reply.text[:100]!r}")
-
-
-def check(name: str, reply: Reply, what: str) -> None:
-    """Raise the error that an answer stands for, unless it is one to go on with."""
-    said = read_said(reply.status, reply.text)
-    if said is Said.DONE:
-        return
-    text = f"{name}: {what}: {reply.text or 'no words'} (HTTP {reply.status})"
-    if said is Said.TOO_LARGE:
-        raise TooMuch(text)
-    raise Transient(text) if said is Said.LATER else Permanent(f"{text}; {advice(reply.status, reply.text)}")
 
 
 def short(error: FlotillaError, name: str) -> str:

@@ -13,7 +13,7 @@ from flotilla.metrics.answers import Said, advice, wait_of, write_said
 from flotilla.metrics.quarantine import Bisection, Refusal
 from tasks.answers import Reply
 from tasks.doors import AtUrl, Door, headers_of
-from tasks.prometheus import Engine
+from tasks.promql import Engine
 
 WRITE_HEADERS = {
     "Content-Encoding": "snappy",

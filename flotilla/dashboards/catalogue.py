@@ -77,7 +77,8 @@ _PODINFO = {
 }
 _COLLECTOR = {
     "flotilla_cluster_up flotilla_watermark_timestamp_seconds flotilla_lag_seconds flotilla_backfill_samples_total": (),
-    "flotilla_gap_seconds flotilla_clock_skew_seconds flotilla_quarantined_series flotilla_completeness_ratio": (),
+    "flotilla_gap_seconds flotilla_missing_seconds flotilla_collected_samples flotilla_clock_skew_seconds": (),
+    "flotilla_quarantined_series flotilla_completeness_ratio": (),
     "flotilla_cycle_seconds": ("stage",),
 }
 _PROMETHEUS = {"up": ("namespace", "pod", "node"), "ALERTS": ("alertname", "alertstate", "severity", "verdict")}

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 _TOO_OLD = re.compile(r"too old sample", re.IGNORECASE)
 _TOO_LARGE = re.compile(r"too (big|large)|exceed(ed|s|ing)? |must not exceed|mustn't exceed|would load too many", re.IGNORECASE)
+_BAD_QUERY = re.compile(r'"errorType":\s*"(bad_data|execution|422)"')
 _NOT_READABLE = re.compile(r"unsupported operation with WAL-only storage|unavailable with Prometheus Agent", re.IGNORECASE)
 
 
@@ -51,6 +52,8 @@ def advice(status: int, text: str = "") -> str:
     """Return what a person may do about an answer that time does not mend."""
     if _NOT_READABLE.search(text):
         return "an agent keeps no samples: let it remote_write to the gateway, and say pushes: true in the fleet file"
+    if _BAD_QUERY.search(text):
+        return "check the query"
     return {
         401: "check the credentials that the fleet file refers to",
         403: "allow what the fleet file's credentials lack; through the API server that is get on services/proxy",

@@ -61,10 +61,11 @@ class Gap:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a slice brought: samples in all, and the size of the largest answer in bytes before compression."""
+    """What a slice brought: samples in all, the size of the largest answer in bytes before compression, and its samples."""
 
     samples: int
     largest: int
+    in_largest: int
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ class Progress:
 
         Only its samples get fewer, or more. Where most of an answer is labels, shorter slices would ask for them more often.
         """
-        of_samples = SAMPLE * answer.samples
+        of_samples = SAMPLE * answer.in_largest
         if answer.largest > pace.answer and 2 * of_samples > answer.largest:
             return max(pace.shortest, min(self.length, one.span.length) // 2)
         if answer.largest + 2 * of_samples < pace.answer and one.span.length >= self.length:

@@ -13,7 +13,7 @@ from flotilla.dashboards.parsing import parse_dashboards
 from flotilla.fleet import Fleet
 from flows.dashboards import FILES, Desk, open_desk
 from tasks.manifests import read_texts
-from tasks.promql import Store
+from tasks.promql import engine_at
 from tests.bench.counting import done
 from tests.bench.cycles import Collecting
 from tests.bench.members import Members
@@ -71,7 +71,7 @@ def _rate(cycles: list[dict[str, Any]]) -> float:
 def _open(fleet: Fleet, url: str, page: str, span: tuple[float, float]) -> tuple[float, str, int]:
     """Return how long a page took, its slowest panel, and how many panels have no answer."""
     dashboards = parse_dashboards(read_texts([str(ROOT / FILES)]))
-    desk = open_desk(dashboards, fleet, Store(url))
+    desk = open_desk(dashboards, fleet, engine_at(url))
     panels = desk.dashboards[page].panels
     began = time.monotonic()
     with closing(desk.asker), ThreadPoolExecutor(CONNECTIONS) as pool:

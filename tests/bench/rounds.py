@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from tasks.doors import AtUrl
-from tasks.prometheus import Engine
+from tasks.promql import Engine
 from tests.bench.counting import Counted, counted
 from tests.bench.cycles import Collecting
 from tests.bench.members import Ground, Members, federating_config

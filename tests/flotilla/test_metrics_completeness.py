@@ -122,7 +122,7 @@ def test_what_the_store_does_not_keep_is_counted_once_though_the_overlap_is_read
         for one in progress.planned(now, pace):
             seen = {time: count for time, count in nans.items() if one.span.lo <= time < one.span.hi}
             ledger = ledger.tallied(unkept(seen, {}, Keeps(nans=False)), progress.firm(one, now, pace))
-            progress = progress.read(one, Answer(1, 1), now, pace)
+            progress = progress.read(one, Answer(1, 1, 1), now, pace)
 
     assert {TEN: 20, TEN + WINDOW: 20} == ledger.unkept
 

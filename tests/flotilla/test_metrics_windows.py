@@ -20,6 +20,11 @@ PACE = Pace()
 SPANS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)).map(lambda two: Span(*two)), max_size=8)
 
 
+def alone(samples: int, largest: int) -> Answer:
+    """Return an answer to a single question."""
+    return Answer(samples, largest, samples)
+
+
 def caught_up(now: int = NOW) -> Progress:
     """A collector that is level with its cluster."""
     return Progress(
@@ -85,12 +90,12 @@ def test_an_empty_cluster_is_caught_up_in_slices_that_are_bounded_in_number():
 
 def test_slices_shrink_where_answers_are_large_and_grow_where_they_are_small():
     progress, one = caught_up(), Slice(Span(NOW, NOW + MINUTE))
-    large, small, middling = Answer(2_000_000, 40_000_000), Answer(10, 1_000_000), Answer(500_000, 20_000_000)
+    large, small, middling = alone(2_000_000, 40_000_000), alone(10, 1_000_000), alone(500_000, 20_000_000)
 
     assert 30 * SECOND == progress.read(one, large, NOW + HOUR, PACE).length
     assert 2 * MINUTE == progress.read(one, small, NOW + HOUR, PACE).length
     assert MINUTE == progress.read(one, middling, NOW + HOUR, PACE).length
-    assert MINUTE == progress.read(one, Answer(200_000, 40_000_000), NOW + HOUR, PACE).length  # labels: shorter saves nothing
+    assert MINUTE == progress.read(one, alone(200_000, 40_000_000), NOW + HOUR, PACE).length  # labels: shorter saves nothing
     assert MINUTE == progress.read(Slice(Span(NOW, NOW + 1)), small, NOW + HOUR, PACE).length
     assert 15 * SECOND == replace(progress, length=20 * SECOND).read(one, large, NOW + HOUR, PACE).length
     five = replace(progress, length=5 * MINUTE).read(Slice(Span(NOW, NOW + 5 * MINUTE)), small, NOW + HOUR, PACE)
@@ -222,7 +227,7 @@ class World:
         for number, one in enumerate(progress.planned(self.now, PACE)[:reads]):
             assert one.span.length <= PACE.longest
             self.read(one)
-            progress = progress.read(one, Answer(one.span.length // 10, 40_000_000 if large else 10), self.now, PACE)
+            progress = progress.read(one, alone(one.span.length // 10, 40_000_000 if large else 10), self.now, PACE)
             if confirms or number + 1 < reads:
                 self.noted[collector] = progress
 
@@ -256,7 +261,7 @@ def test_nothing_is_read_twice_but_the_overlap(steps):
         planned = progress.planned(now, PACE)[: step["reads"]]
         for one in planned:
             assert () == common([one.span], firm)
-            progress = progress.read(one, Answer(10, 40_000_000 if step["large"] else 10), now, PACE)
+            progress = progress.read(one, alone(10, 40_000_000 if step["large"] else 10), now, PACE)
         firm += common([one.span for one in planned], [Span(0, now - PACE.settle - PACE.overlap)])
         assert all(() == common([one.span], [other.span]) for one in planned for other in planned if one is not other)
     assert union(firm) == common(progress.done, [Span(0, now)])

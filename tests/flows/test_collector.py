@@ -167,3 +167,26 @@ def test_what_a_killed_store_had_acknowledged_and_lost_is_noticed_and_written_ag
         there, here = counts(collector, cluster, Span(end - 6 * WINDOW, end))
         assert there
         assert there == here
+
+
+def test_what_came_too_late_for_the_rules_is_shown_to_them_once_all_of_it_is_there(fleet, tmp_path):
+    (tmp_path / "rules.yaml").write_text(
+        """
+groups:
+  - name: late
+    rules:
+      - record: "cluster:test_kubelets:up"
+        expr: sum by (cluster) (up{job="kubelet"}) and on (cluster) (flotilla:cluster_fresh:bool == 1)
+      - {alert: TestKubelets, expr: "cluster:test_kubelets:up > 0", for: 10s}
+"""
+    )
+    metrics = {"rules": (str(tmp_path),), "beat": 5, "stale_after": 20, "backfill": 120}
+    collector = Collector(fleet.model_copy(update={"metrics": fleet.metrics.model_copy(update=metrics)}), tmp_path / "state")
+    cycles = []
+
+    until(lambda: cycles.append(collector.cycle()) or cycles[-1].unheard, 90)
+    once = {one.labels["cluster"] for one in cycles[-1].unheard}
+    until(lambda: collector.cycle() and not any(one.kept.late for one in collector.readers.values()), 60)
+
+    assert once <= set(collector.readers)
+    assert not any(one.kept.late for one in Collector(collector.fleet, tmp_path / "state").readers.values())

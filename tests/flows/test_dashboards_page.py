@@ -17,7 +17,7 @@ from flotilla.fleet import parse_fleet
 from flows.dashboard_checks import ask_all, ground_of, lint_sheets, read_sheets
 from flows.dashboards import Desk, export_dashboards, read_dashboards
 from tasks.asking import Asker
-from tasks.promql import Store
+from tasks.promql import engine_at
 from tests.flotilla.deployed import page
 from tests.tasks.stub_store import one, store, success
 
@@ -32,7 +32,7 @@ PANELS = """{kind: stat, title: Up, expr: sum(up)}
 
 def desk(answer: Callable[[Question], Reply]) -> Desk:
     pages = parse_dashboards({"mine.yaml": page(PANELS, variables="{name: cluster, metric: up}")})
-    return Desk({one.name: one for one in pages.values()}, FLEET, Store("http://store.invalid"), Asker(answer), lambda: NOW)
+    return Desk({one.name: one for one in pages.values()}, FLEET, engine_at("http://store.invalid"), Asker(answer), lambda: NOW)
 
 
 def asked(panel: int = 0, **more: str) -> dict[str, tuple[str, ...]]:
@@ -156,8 +156,8 @@ def test_a_store_is_asked_every_question_and_tells_what_it_does_not_take(tmp_pat
 
     with store(answer) as url:
         sheets = read_sheets([str(tmp_path)])
-        refused, costs = ask_all(Store(url), sheets)
-        ground = ground_of(Store(url), sheets, Ground())
+        refused, costs = ask_all(engine_at(url), sheets)
+        ground = ground_of(engine_at(url), sheets, Ground())
 
     assert [("B", "fails-on-store", True)] == [(f.place.panel, f.rule, "too much" in f.says) for f in refused]
     assert {"A": 7, "B": 0, "a:b": 0} == {cost.place.panel: cost.series for cost in costs}
