@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import threading
 import time
@@ -18,6 +19,7 @@ import cramjam
 
 from tests.flotilla.prompb import ReadRequest, ReadResponse
 
+LOWEST = re.compile(rb"^(prometheus_tsdb_lowest_timestamp_seconds )(\S+)$", re.MULTILINE)
 PAGE = b"<!doctype html><html><head><title>Sign in</title></head><body>Who are you?</body></html>"
 
 
@@ -135,7 +137,8 @@ def dated(by: int) -> Fault:
     """Let what is behind have a clock that is so many ms ahead: all times that it takes and gives are shifted."""
 
     def fault(request: Request, forward: Forward) -> Answer:
-        answer = forward(request.shifted(-by))
+        plain = {name: value for name, value in request.headers.items() if name.lower() != "accept-encoding"}
+        answer = forward(replace(request.shifted(-by), headers=plain))
         headers = dict(answer.headers)
         headers["Date"] = formatdate(time.time() + by / 1000, usegmt=True)
         body = answer.body
@@ -145,6 +148,7 @@ def dated(by: int) -> Fault:
                 for sample in one.samples:
                     sample.timestamp += by
             body = bytes(cramjam.snappy.compress_raw(found.SerializeToString()))
+        body = LOWEST.sub(lambda found: b"%s%f" % (found[1], float(found[2]) + by / 1000), body)
         return replace(answer, body=body, headers=headers)
 
     return fault

@@ -65,7 +65,7 @@ def test_whatever_a_member_answers_the_others_go_on_and_nothing_is_missing_after
     fault, told = ANSWERS[what]
     errors = {}
     collector = ground.collector()
-    for where in ("", "/read", "/query", "/values", "/config", "/ready"):
+    for where in ("", "/read", "/query", "/values", "/config", "/metrics", "/ready"):
         east.fault = at(where, fault)
         collector = ground.collector()  # what it asks only once it asks anew
         broken = ground.cycle(collector)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from flotilla.metrics.completeness import TRIES, Outcome
+from flotilla.metrics.completeness import TRIES, WINDOW, Outcome
 from flotilla.metrics.config import StoreKind
+from flotilla.metrics.quarantine import set_aside
+from flotilla.metrics.spans import Span
 from tests.flotilla.prompb import STALE, series
-from tests.metrics import faulty
+from tests.metrics import faulty, programs
 from tests.metrics.faulty import needs
-from tests.metrics.ground import BEGIN, END, STEP, Ground, outcomes, proofs, usual
+from tests.metrics.ground import AFTER, BEGIN, END, STEP, Ground, outcomes, proofs, usual
 
 pytestmark = pytest.mark.programs
 
@@ -124,12 +128,11 @@ def test_samples_of_a_clock_that_is_behind_are_at_the_store_under_their_own_time
     ground.fill("east", usual())
     east.fault = faulty.dated(-DAY)
     collector = ground.collector()
-    reader = collector.readers[ground.name("east")]
-    while not (reader.kept and reader.kept.progress.complete(END - DAY) >= END - DAY and len(reader.kept.ledger.judged) == 1):
-        cycle = ground.cycle(collector)
+    cycles = [ground.cycle(collector) for _ in range(8)]
 
     ground.store.shown()
-    assert "behind; so are its samples" in cycle.findings[0]
+    assert "behind; so are its samples" in cycles[0].findings[0]
+    assert [Outcome.EQUAL] * 2 == outcomes(cycles, ground.name("east"))
     assert ground.expected("east") == {
         labels: [(time + DAY, value) for time, value in samples] for labels, samples in ground.at_store("east", -DAY).items()
     }
@@ -168,3 +171,49 @@ def test_two_collectors_at_once_write_all_of_it_once(ground):
     ground.is_whole()
     for one in both:
         assert all(not reader.kept.ledger.due(reader.kept.progress) for reader in one.readers.values())
+
+
+@pytest.fixture
+def own_member(ground: Ground, tmp_path: Path) -> Iterator[None]:
+    """Let east be a member of this test's own: how old its oldest sample is, is up to the test."""
+    made = programs.prometheus(tmp_path / "east", {})
+    made.start()
+    ground.members["east"] = made.url
+    yield
+    made.kill()
+
+
+@pytest.mark.parametrize("kind", [StoreKind.PROMETHEUS], indirect=True)
+def test_samples_that_are_too_old_for_a_store_are_set_aside_and_counted_as_such(ground, own_store, own_member):
+    own_store.program.stop()
+    programs.configure(own_store.program, {"storage": {"tsdb": {"out_of_order_time_window": "1m"}}})
+    own_store.program.start()
+    old = END - 2 * 3_600_000
+    ground.windows = tuple(Span(old + n * WINDOW, old + (n + 1) * WINDOW) for n in range(2))
+    ground.metrics["backfill"] = (AFTER - old) / 1000 + 5
+    ground.fill("east", [*usual(2, old, old + 2 * WINDOW), *usual()])
+    collector = ground.collector()
+    cycles = ground.collected(collector)
+
+    found = [proof for proof in proofs(cycles, ground.name("east")) if proof.member]
+    assert not {Outcome.SHORT, Outcome.AGAIN} & {proof.outcome for proof in found}
+    assert collector.quarantine
+    for window in ground.windows:
+        there, here = (sum(counted.values()) for counted in ground.counts("east", window))
+        assert there == here + set_aside(collector.quarantine, ground.name("east"), window)
+
+
+@pytest.mark.parametrize("kind", [StoreKind.VICTORIA_METRICS], indirect=True)
+def test_an_agent_is_told_to_push(ground, tmp_path):
+    agent = programs.prometheus(tmp_path / "agent", {})
+    agent.command = [word for word in agent.command if "storage.tsdb" not in word]
+    agent.command += ["--agent", f"--storage.agent.path={tmp_path / 'agent' / 'data'}"]
+    agent.start()
+    try:
+        ground.members["east"] = agent.url
+        cycle = ground.cycle(ground.collector())
+    finally:
+        agent.kill()
+
+    assert "say pushes: true" in cycle.done[ground.name("east")].error
+    assert not cycle.done[ground.name("west")].error

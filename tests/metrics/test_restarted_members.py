@@ -33,14 +33,18 @@ def scraped(ground: Ground) -> Iterator[Exporter]:
 
 @pytest.fixture
 def north(ground: Ground, scraped: Exporter, tmp_path) -> Iterator[Program]:
-    """Yield a member that scrapes the exporter and itself each second; with west it is the fleet."""
+    """Yield a member that scrapes the exporter, itself and another one each second; with west it is the fleet."""
+    other = ground.members["east"]  # as the other one of a pair does, it holds samples that are older
+    ground.fill("east", usual(1))
     program = programs.prometheus(tmp_path / "north", programs.OUT_OF_ORDER)
+    own = f"127.0.0.1:{program.port}"
+    targets = {"exporter": scraped.address, "prometheus": own, "other": other.removeprefix("http://")}
     config = {
         "global": {"scrape_interval": "1s", "external_labels": {"cluster": "north"}},
         **programs.OUT_OF_ORDER,
         "scrape_configs": [
             {"job_name": name, "honor_labels": True, "static_configs": [{"targets": [target]}]}
-            for name, target in (("exporter", scraped.address), ("prometheus", f"127.0.0.1:{program.port}"))
+            for name, target in targets.items()
         ],
     }
     programs.configure(program, config)
@@ -102,14 +106,15 @@ def test_what_a_member_lost_with_its_data_is_a_gap_and_what_was_collected_stays(
         ground.fill(member, usual())
     collector = ground.collector()
     reader = collector.readers[ground.name("north")]
-    until(lambda: reader.member.keeps_since() == BEGIN, "known since when it keeps samples")
+    scrapes(scraped, 1)
+    assert BEGIN == reader.member.keeps_since()
     ground.cycle(collector)
     before = ground.time
     kept = reader.kept.progress.done
     north.kill()
     shutil.rmtree(north.folder / "data")
     north.start()
-    until(reader.member.keeps_since, "known since when it keeps samples")
+    scrapes(scraped, 1)
     since = reader.member.keeps_since()
     scrapes(scraped, 1)
     ground.time = now()
