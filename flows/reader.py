@@ -111,7 +111,7 @@ class Reader:
         until = time_there - self.pace.settle
         done.seen = progress.seen
         done.lag = max(0, time_there - progress.seen) / 1000 if progress.seen else 0.0
-        done.missing = sum(span.length for span in progress.missing(until)) / 1000
+        done.missing = sum(span.length for span in without(progress.missing(until), [progress.tail])) / 1000
         done.gaps = sum(gap.span.length for gap in progress.gaps) / 1000
         done.cost.wall, done.cost.python = time.monotonic() - began, time.thread_time() - cpu
         return done
