@@ -127,6 +127,15 @@ def test_a_slice_that_cannot_be_read_is_halved_then_tried_then_a_gap_and_the_res
     assert gap.span.hi == progress.planned(now, PACE)[1].span.lo
 
 
+def test_slices_that_do_not_come_get_shorter_and_are_never_given_up():
+    progress = replace(caught_up(), done=(), origin=NOW - HOUR)
+    for _ in range(20):
+        progress = progress.shortened(progress.planned(NOW, PACE)[1], PACE)
+
+    assert () == progress.gaps
+    assert PACE.shortest == progress.length
+
+
 def test_the_newest_slice_is_never_given_up():
     progress = caught_up()
     for beat in range(1, 30):
