@@ -10,8 +10,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from flotilla.dashboards.hindsight import Outbreak
 from flotilla.errors import FlotillaError, Permanent, Transient
@@ -21,7 +24,7 @@ from flotilla.metrics.clocks import Clocks, Reading, compared
 from flotilla.metrics.completeness import Proof
 from flotilla.metrics.own import Own, encoded
 from flotilla.metrics.spans import common
-from flotilla.metrics.words import dated
+from flotilla.metrics.words import dated, moment
 from flows.gateway import Gateway
 from flows.hindsight import Late, reevaluated
 from flows.reader import Done, Reader
@@ -51,6 +54,13 @@ class Cycle:
         return f"{self.beat}: {told}; {self.seconds:.1f} s"
 
 
+class _Busy(NamedTuple):
+    """A reader at work: since when, in ms, and what will come of it."""
+
+    since: int
+    future: Future[Done]
+
+
 class Collector:
     """Collects from every cluster of a fleet that can be read, beat after beat."""
 
@@ -59,11 +69,13 @@ class Collector:
         self.store = store_of(fleet.metrics.store)
         read = [cluster for cluster in fleet.clusters if not cluster.metrics.pushes]
         self.readers = {one.name: Reader(one, fleet, folder, self.store) for one in read}
+        self._pool = ThreadPoolExecutor(max(1, len(read)), thread_name_prefix="reader")
         self.gateway = Gateway(fleet, self.store)
         self._refused = QuarantineFile(folder)
         self.quarantine = self._refused.records()
         self._stopping = threading.Event()
         self._last: int | None = None
+        self._busy: dict[str, _Busy] = {}
 
     def run(self, tell: Callable[[Cycle], None]) -> None:
         """Beat until `stop`; ``tell`` is called with each cycle."""
@@ -91,22 +103,42 @@ class Collector:
         def collect(name: str) -> Done:
             return self.readers[name].collect(clocks.of(name, here), latest, self.quarantine, away.get(name))
 
-        found = side_by_side(self.readers, collect)
-        done = {name: one for name, one in found.items() if isinstance(one, Done)}
+        done = self._collected(collect, here)
         done |= {name: self._pushed(name, here) for name in self.gateway.clusters}
         self._set_aside()
         cycle = Cycle(the_beat, done, clocks.findings(), time.monotonic() - began, tuple(unheard))
         self._tell_store(cycle, clocks, here)
         return cycle
 
+    @property
+    def _idle(self) -> dict[str, Reader]:
+        """The readers that no earlier cycle still waits for."""
+        return {name: one for name, one in self.readers.items() if name not in self._busy}
+
+    def _collected(self, collect: Callable[[str], Done], here: int) -> dict[str, Done]:
+        """Return what the readers have done within a beat; one that takes longer goes on, and holds no other up."""
+        for name in self._idle:
+            self._busy[name] = _Busy(here, self._pool.submit(copy_context().run, collect, name))
+        wait((one.future for one in self._busy.values()), timeout=self.fleet.metrics.beat)
+        found = {}
+        for name, one in list(self._busy.items()):
+            if one.future.done():
+                found[name] = one.future.result()
+                del self._busy[name]
+            else:
+                found[name] = self.readers[name].unfinished(
+                    f"is read since {moment(one.since)}, and has not answered yet", here
+                )
+        return {name: found[name] for name in self.readers}
+
     def _look_back(self, clocks: Clocks, here: int) -> list[Outbreak]:
         """Have the rules see what came too late for them, and return the alerts that would have fired."""
-        overdue = {name: span for name, one in self.readers.items() if (span := one.overdue())}
+        overdue = {name: span for name, one in self._idle.items() if (span := one.overdue())}
         if not overdue:
             return []
         span = min(overdue.values())
         clusters = [name for name, one in overdue.items() if common([one], [span])]
-        present = [name for name, one in self.readers.items() if not one.lacks(span)]
+        present = [name for name, one in self._idle.items() if not one.lacks(span)]
         try:
             found = reevaluated(self.fleet, self.store, Late(span, clusters, present), clocks.now(here))
         except FlotillaError as error:
@@ -121,7 +153,7 @@ class Collector:
 
     def _clocks(self) -> tuple[Clocks, dict[str, FlotillaError]]:
         """Return what time it is, and why those who do not even say that are away; of a pair the other one is looked for."""
-        found = side_by_side(self.readers, lambda name: self.readers[name].member.clock())
+        found = side_by_side(self._idle, lambda name: self.readers[name].member.clock())
         readings = {name: one for name, one in found.items() if isinstance(one, Reading)}
         silent = {name: one for name, one in found.items() if isinstance(one, FlotillaError)}
         away = {name: one for name, one in silent.items() if not self.fleet.cluster(name).metrics.replicas}
@@ -135,13 +167,13 @@ class Collector:
     def _set_aside(self) -> None:
         """Keep what the store refused."""
         pushed = {name: one.refused() for name, one in self.gateway.clusters.items()}
-        fresh = [one for reader in self.readers.values() for one in reader.refusals]
+        fresh = [one for reader in self._idle.values() for one in reader.refusals]
         fresh += [one for refused in pushed.values() for one in refused]
         if not fresh:
             return
         lost = self._refused.add(fresh)
         self.quarantine = self._refused.records()
-        for reader in self.readers.values():
+        for reader in self._idle.values():
             reader.refusals = []
         for name, refused in pushed.items():
             self.gateway.clusters[name].set_aside(len(refused))

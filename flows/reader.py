@@ -107,13 +107,20 @@ class Reader:
             self._collect(done, time_there, latest)
         except FlotillaError as error:
             done.error = short(error, self.cluster.name)
+        done.cost.wall, done.cost.python = time.monotonic() - began, time.thread_time() - cpu
+        return self._standing(done, time_there)
+
+    def unfinished(self, why: str, time_there: int) -> Done:
+        """Return where the cluster stands while it is still being read."""
+        return self._standing(Done(self.cluster.name, error=why), time_there)
+
+    def _standing(self, done: Done, time_there: int) -> Done:
         progress = self.kept.progress if self.kept else Progress(time_there)
         until = time_there - self.pace.settle
         done.seen = progress.seen
         done.lag = max(0, time_there - progress.seen) / 1000 if progress.seen else 0.0
         done.missing = sum(span.length for span in without(progress.missing(until), [progress.tail])) / 1000
         done.gaps = sum(gap.span.length for gap in progress.gaps) / 1000
-        done.cost.wall, done.cost.python = time.monotonic() - began, time.thread_time() - cpu
         return done
 
     def _choose(self, time_there: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from flotilla.errors import Transient
@@ -130,6 +132,29 @@ def test_a_member_that_is_silent_is_asked_once_and_holds_the_others_up_no_more(g
     assert ["/-/ready"] == [one.path for one in east.asked]
     assert "does not answer" in silent.done[ground.name("east")].error
     assert not silent.done[ground.name("west")].error
+
+
+@pytest.mark.parametrize("kind", KINDS[:1], indirect=True)
+def test_a_member_that_hangs_holds_no_other_up_and_is_not_asked_twice_at_once(ground, east):
+    hangs = threading.Event()
+
+    def waits(request, forward):
+        hangs.wait(30)
+        return forward()
+
+    east.fault = at("/read", waits)
+    ground.metrics["beat"] = 5
+    collector = ground.collector()
+    cycles = [ground.cycle(collector), ground.cycle(collector)]
+    reads = [one.path for one in east.asked].count("/api/v1/read")
+    hangs.set()
+    ground.collected(collector)
+
+    assert 1 == reads
+    errors = [cycle.done[ground.name("east")].error for cycle in cycles]
+    assert all(one.startswith("is read since") for one in errors), errors
+    assert not any(cycle.done[ground.name("west")].error for cycle in cycles)
+    ground.is_whole()
 
 
 @pytest.mark.parametrize("kind", KINDS[:1], indirect=True)
