@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from flotilla.fleet import Fleet, parse_fleet
 
 ROOT = Path(__file__).parent.parent
+
+# How long an example takes says something of the machine's load, and nothing of the code.
+settings.register_profile("flotilla", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("flotilla")
 
 
 @dataclass(frozen=True)
