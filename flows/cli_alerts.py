@@ -46,7 +46,7 @@ def list_(
     rows = [
         {
             "alert": alert.name,
-            "cluster": alert.cluster or "",
+            "of": alert.about,
             "since": moment(alert.started),
             "says": str(sense_of(alert, situation)),
             "starts": decision.deployment if isinstance(decision, Start) else f"nothing: {decision.why}",

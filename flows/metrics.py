@@ -138,7 +138,7 @@ class _Decided:
 
 def _row_of(decision: Decision) -> dict[str, str]:
     alert = decision.alert
-    about = {"alert": alert.name, "cluster": alert.cluster or "", "since": moment(alert.started)}
+    about = {"alert": alert.name, "of": alert.about, "since": moment(alert.started)}
     if isinstance(decision, Leave):
         started = decision.why.endswith("started for it already")
         return about | {"starts": "started" if started else "nothing", "why": decision.why}

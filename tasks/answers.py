@@ -50,6 +50,10 @@ class Reply:
         return self.content[:300].decode(errors="replace").strip()
 
 
+class Cut(Transient):
+    """An answer began and did not end."""
+
+
 class TooMuch(Transient):
     """An answer would hold more than is allowed: a shorter span is to be asked for."""
 
@@ -104,6 +108,8 @@ def unreachable(cluster: str, host: str, error: Exception) -> Transient | Perman
         )
     if isinstance(cause, urllib3.exceptions.LocationValueError):
         return Permanent(f"{cluster}: {host} is no address of an API server: {cause}")
+    if "IncompleteRead" in str(cause):
+        return Cut(f"{cluster}: the answer of {host} is cut off: {short(cause)}")
     return Transient(f"{cluster}: {host} does not answer: {short(cause)}")
 
 

@@ -19,7 +19,7 @@ from kubernetes.config import kube_config
 
 from flotilla.errors import InvalidInput, Permanent, Problem, Transient, phrase
 from flotilla.fleet import Cluster, Kubeconfig, SecretRef
-from tasks.answers import Answer, Reply, is_retriable, refused, short, unreachable
+from tasks.answers import Answer, Cut, Reply, is_retriable, refused, short, unreachable
 from tasks.streams import Stream
 
 __all__ = ["Answer", "Connection", "connect", "forget_connections", "is_retriable", "refused", "unreachable"]
@@ -29,6 +29,7 @@ Found = TypeVar("Found")
 READ_TIMEOUT = 30.0  # seconds; an admission webhook may take up to 30
 
 POOL = 24  # connections kept per cluster: the workers of a fan-out and a few watches; fewer reconnect, at twice the CPU
+BROKEN_OFF = 3  # times that an answer through the proxy may be cut off
 
 
 class Connection:
@@ -76,12 +77,19 @@ class Connection:
     def exchange(
         self, method: str, path: str, *, content: bytes | None = None, headers: Mapping[str, str], timeout: float
     ) -> Reply:
-        """Return what is answered to bytes, whatever the status: for what stands behind the API server's proxy.
+        """Return what is answered to bytes, whatever the status: for what stands behind the API server's proxy, and is read.
 
-        Raises what ``request`` raises.
+        The proxy now and then breaks off where the answer ends ("ReverseProxy read error during body copy: use of closed
+        network connection", of 1.37 one in a hundred): asked again at once. Raises what ``request`` raises.
         """
         sent = _now()
-        response = self._sent(method, path, headers, query=None, body=content, timeout=timeout)
+        for left in reversed(range(BROKEN_OFF)):
+            try:
+                response = self._sent(method, path, headers, query=None, body=content, timeout=timeout)
+                break
+            except Cut:
+                if not left:
+                    raise
         return Reply(response.status, response.data, response.headers, sent, _now())
 
     def stream(self, path: str, *, query: Mapping[str, str], timeout: float) -> Stream | Answer:

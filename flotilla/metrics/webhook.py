@@ -20,6 +20,9 @@ from flotilla.validation import checked
 
 HISTORICAL = "flotilla_historical"  # the label, "true", of what a rule would have said had late samples been there in time
 WEBHOOK = "alert webhook"
+_OF_RULE = frozenset(
+    {"alertname", "alertgroup", "severity", "verdict", HISTORICAL}
+)  # labels that say nothing of what it is about
 _Text = Annotated[str, Field(max_length=16_384)]
 _Labels = Annotated[dict[Annotated[str, Field(max_length=1024)], _Text], Field(max_length=256)]
 
@@ -44,6 +47,13 @@ class Alert:
     def cluster(self) -> str | None:
         """The cluster that it is about, if it is about one."""
         return self.labels.get("cluster") or None
+
+    @property
+    def about(self) -> str:
+        """What it is about: the labels that tell it from others of its name, the cluster first."""
+        named = {name: value for name, value in self.labels.items() if name not in _OF_RULE}
+        first = [named.pop("cluster")] if "cluster" in named else []
+        return ", ".join([*first, *(f"{name}={value}" for name, value in sorted(named.items()))])
 
     @property
     def key(self) -> str:

@@ -216,3 +216,17 @@ def test_the_same_outbreak_has_the_same_key_and_the_next_one_another():
 
     assert DOWN.key == again.key
     assert DOWN.key != next_one.key
+
+
+def test_an_alert_says_what_it_is_about():
+    labels = {
+        "alertname": "x",
+        "severity": "page",
+        "verdict": "firing",
+        "namespace": "shop",
+        "deployment": "web",
+        "cluster": "a",
+    }
+
+    assert "a, deployment=web, namespace=shop" == Alert(labels, {}, 0, None, is_firing=True, fingerprint="f").about
+    assert "" == Alert({"alertname": "x"}, {}, 0, None, is_firing=True, fingerprint="f").about
