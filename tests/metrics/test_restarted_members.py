@@ -49,7 +49,7 @@ def north(ground: Ground, scraped: Exporter, tmp_path) -> Iterator[Program]:
     }
     programs.configure(program, config)
     program.start()
-    ground.metrics |= {"settle": SETTLE / 1000, "backfill": 1800}
+    ground.metrics |= {"settle": SETTLE / 1000, "backfill": (now() - BEGIN) / 1000 + 1800}  # BEGIN is of the session's begin
     ground.members = {"north": program.url, "west": ground.members["west"]}
     yield program
     program.kill()
