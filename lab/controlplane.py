@@ -22,6 +22,7 @@ from lab.errors import CommandFailed, LabError
 from lab.layout import CONTROL_PLANE, ClusterLayout
 from lab.processes import Life
 
+_USAGE = Path(__file__).parent / "manifests" / "kwok.yaml"
 _API_PATIENCE = 60  # seconds; 5 are usual, more on a machine that compiles meanwhile
 
 _SET_BY_KWOKCTL = frozenset(
@@ -171,7 +172,7 @@ def _create(cluster: ClusterLayout, binaries: Binaries) -> None:
     shutil.rmtree(cluster.control_plane, ignore_errors=True)
     cluster.directory.mkdir(parents=True, exist_ok=True)
     config = cluster.directory / "kwokctl.yaml"
-    config.write_text(json.dumps(configuration(cluster, binaries), indent=2))  # JSON is YAML
+    config.write_text(f"{json.dumps(configuration(cluster, binaries), indent=2)}\n---\n{_USAGE.read_text()}")  # JSON is YAML
     command: list[str | Path] = ["create", "cluster", "--name", cluster.name, "--config", config]
     # Its kubeconfig is not ours, and never the user's.
     command += ["--kubeconfig", cluster.directory / "kwokctl.kubeconfig", "--wait", "0s"]

@@ -15,5 +15,6 @@ _MANIFEST = Path(__file__).parent / "manifests" / "monitoring.yaml"
 def ensure(cluster: ClusterLayout, binaries: Binaries) -> None:
     """Have it applied; it is ready some seconds later, and nothing else waits for it."""
     data = cluster.directory / "prometheus"
-    manifest = Template(_MANIFEST.read_text()).substitute(cluster=cluster.name, data=data)
+    kwok = f"{cluster.node_address}:{cluster.ports.kwok}"
+    manifest = Template(_MANIFEST.read_text()).substitute(cluster=cluster.name, data=data, kwok=kwok)
     addons.kubectl(cluster, binaries, "apply", "--server-side", "--force-conflicts", "--filename", "-", stdin=manifest)
