@@ -49,7 +49,7 @@ class Done:
     """What a cycle did for one cluster.
 
     ``past`` are those of its samples that are not of the newest slice; ``seen`` is up to when samples are at the store, in ms;
-    ``error`` is why it stopped.
+    ``error`` is why it stopped; ``under_way`` that it has not stopped: it is read still.
     """
 
     cluster: str
@@ -65,6 +65,7 @@ class Done:
     refused: int = 0
     proofs: list[Proof] = field(default_factory=list)
     error: str = ""
+    under_way: bool = False
     cost: Cost = field(default_factory=Cost)
 
 
@@ -112,7 +113,7 @@ class Reader:
 
     def unfinished(self, why: str, time_there: int) -> Done:
         """Return where the cluster stands while it is still being read."""
-        return self._standing(Done(self.cluster.name, error=why), time_there)
+        return self._standing(Done(self.cluster.name, error=why, under_way=True), time_there)
 
     def _standing(self, done: Done, time_there: int) -> Done:
         progress = self.kept.progress if self.kept else Progress(time_there)

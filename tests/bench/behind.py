@@ -70,7 +70,7 @@ def _judged(cycles: Sequence[dict[str, Any]], found: Counted) -> CaughtUp:
 def _until_caught_up(collecting: Collecting) -> Iterator[dict[str, Any]]:
     """Yield the cycles until nothing of the past is missing, and one more."""
     for _ in range(MOST_CYCLES):
-        cycle = collecting.cycle()
+        cycle = collecting.cycle(catching_up=True)
         yield cycle
         if cycle["done"][NAME]["missing"] <= CAUGHT_UP:
             yield collecting.cycle()

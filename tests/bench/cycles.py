@@ -36,7 +36,7 @@ def main() -> None:
 
 def told(cycle: Cycle) -> dict[str, Any]:
     """Return a cycle as plain values: when it ended (ms), its seconds, the process' CPU (s) and peak memory (MiB) so far."""
-    keys = ("series", "samples", "seen", "lag", "missing", "error")
+    keys = ("series", "samples", "seen", "lag", "missing", "error", "under_way")
     done = {name: {key: getattr(one, key) for key in keys} | asdict(one.cost) for name, one in cycle.done.items()}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"ended": now(), "seconds": cycle.seconds, "cpu": time.process_time(), "peak": peak, "done": done}
@@ -66,8 +66,11 @@ class Collecting:
         """Where it keeps what it has done of each cluster."""
         return self.folder / "state"
 
-    def cycle(self) -> dict[str, Any]:
-        """Return the next cycle, as `told`; ends the program where none comes, or a cluster could not be read."""
+    def cycle(self, *, catching_up: bool = False) -> dict[str, Any]:
+        """Return the next cycle, as `told`; ends the program where none comes, or a cluster could not be read.
+
+        One that catches up may be read for longer than a beat.
+        """
         try:
             line = self._told.get(timeout=self._patience)
         except queue.Empty:
@@ -75,7 +78,8 @@ class Collecting:
         if not line:
             raise SystemExit(f"the collector told of no cycle within {self._patience:.0f} s, or ended")
         cycle: dict[str, Any] = json.loads(line)
-        if failed := {name: one["error"] for name, one in cycle["done"].items() if one["error"]}:
+        read = {name: one for name, one in cycle["done"].items() if not (catching_up and one["under_way"])}
+        if failed := {name: one["error"] for name, one in read.items() if one["error"]}:
             raise SystemExit(f"the collector could not read {failed}")
         return cycle
 

@@ -56,9 +56,9 @@ def open_pages(members: Members, times: int) -> Opened:
 
 def _filled(collecting: Collecting) -> list[dict[str, Any]]:
     """Return the cycles until nothing of the past is missing."""
-    cycles = [collecting.cycle()]
+    cycles = [collecting.cycle(catching_up=True)]
     while max(one["missing"] for one in cycles[-1]["done"].values()) > CAUGHT_UP:
-        cycles.append(collecting.cycle())
+        cycles.append(collecting.cycle(catching_up=True))
     return cycles
 
 
