@@ -123,7 +123,7 @@ def _arguments(cluster: ClusterLayout) -> dict[str, dict[str, str]]:
             "node-monitor-grace-period": "50s",
         },
         "kube-scheduler": {"leader-elect": "false"},
-        "kwok-controller": {"node-lease-duration-seconds": "40"},
+        "kwok-controller": {"node-lease-duration-seconds": "40", "config": str(_USAGE)},  # beside kwokctl's own
     }
     if cluster.real_node:  # else kwok would fake the pods of the real node too
         arguments["kwok-controller"] |= {
@@ -172,7 +172,7 @@ def _create(cluster: ClusterLayout, binaries: Binaries) -> None:
     shutil.rmtree(cluster.control_plane, ignore_errors=True)
     cluster.directory.mkdir(parents=True, exist_ok=True)
     config = cluster.directory / "kwokctl.yaml"
-    config.write_text(f"{json.dumps(configuration(cluster, binaries), indent=2)}\n---\n{_USAGE.read_text()}")  # JSON is YAML
+    config.write_text(json.dumps(configuration(cluster, binaries), indent=2))  # JSON is YAML
     command: list[str | Path] = ["create", "cluster", "--name", cluster.name, "--config", config]
     # Its kubeconfig is not ours, and never the user's.
     command += ["--kubeconfig", cluster.directory / "kwokctl.kubeconfig", "--wait", "0s"]
