@@ -90,7 +90,7 @@ def exists(cgroup: str) -> bool:
 
 
 def _thaw(cgroup: str) -> None:
-    """Let frozen processes go on, which in v1 do not even die: runc freezes a container while it kills it, and may be killed too."""
+    """Let frozen processes go on, which in v1 do not even die: runc freezes what it kills, and may be killed meanwhile."""
     for folder, _, files in os.walk(_FREEZER / cgroup.strip("/")):
         with contextlib.suppress(OSError):
             if "freezer.state" in files:
