@@ -153,7 +153,9 @@ def test_up_while_up_changes_nothing(own_lab: Path) -> None:
 
 
 def test_real_pods_stay_on_the_real_node(echo: Path) -> None:
-    assert kubectl("production", "get", "pods", "-o", "jsonpath={.items[*].spec.nodeName}").split() == ["production-node"] * 2
+    names = kubectl("production", "get", "pods", "-l", "app=echo", "-o", "jsonpath={.items[*].spec.nodeName}").split()
+
+    assert names == ["production-node"] * 2
 
 
 def test_exec_logs_and_port_forward_work(echo: Path) -> None:
