@@ -10,6 +10,9 @@ FLOTILLA := $(VENV)/bin/flotilla
 export FLOTILLA_LAB_DIR ?= $(CURDIR)/.lab
 # The lab's clusters, and no others, are what these targets act on.
 export KUBECONFIG := $(FLOTILLA_LAB_DIR)/kubeconfig
+export FLOTILLA_STORE = $(shell cat $(FLOTILLA_LAB_DIR)/hub/url 2>/dev/null)
+export FLOTILLA_RECEIVER = $(shell cat $(FLOTILLA_LAB_DIR)/hub/receiver 2>/dev/null)
+export FLOTILLA_RECEIVER_TOKEN = $(shell cat $(FLOTILLA_LAB_DIR)/hub/token 2>/dev/null)
 export DO_NOT_TRACK := 1
 # Another virtual environment that happens to be active is not ours.
 unexport VIRTUAL_ENV PYTHONPATH PREFECT_API_URL PREFECT_PROFILE
@@ -60,7 +63,7 @@ check: env ## format, lint, types, import contracts, pure tests: under a minute
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
 	@contracts=$$($(VENV)/bin/lint-imports) || { echo "$$contracts"; exit 1; }
-	@$(PYTHON) -m pytest -q -m "not lab and not prefect" tests/flotilla tests/lab tests/conformance
+	@$(PYTHON) -m pytest -q -m "not lab and not prefect and not programs" tests/flotilla tests/lab tests/conformance
 
 format: env ## the code, formatted
 	@$(VENV)/bin/ruff format .

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from flotilla.errors import InvalidInput, Problem, phrase
+from flotilla.metrics.config import MemberMetrics, Metrics
 from flotilla.services.facts import ImportModel, WiredBy
 from flotilla.services.policy import Damping, Policy
 from flotilla.validation import Strict, checked, read_documents
@@ -87,6 +88,7 @@ class Cluster(Strict):
     site: Site
     labels: Labels = Field(default_factory=dict)
     kubeconfig: Kubeconfig = Kubeconfig()
+    metrics: MemberMetrics = MemberMetrics()
 
 
 class Approvals(Strict):
@@ -181,6 +183,7 @@ class Fleet(Strict):
     approvals: Approvals = Approvals()
     drift: Drift = Drift.REPORT
     services: Services = Services()
+    metrics: Metrics = Metrics()
 
     def cluster(self, name: str) -> Cluster:
         """Return the cluster of that name; raises KeyError naming those there are."""

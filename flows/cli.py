@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from flotilla.errors import FlotillaError, InvalidInput, Refused
-from flows import cli_services
+from flows import cli_alerts, cli_dashboards, cli_metrics, cli_quarantine, cli_services
 from flows.console import BAD_INPUT, DEFAULT_FLEET, FAILED, REFUSED, AsJson, FleetFile, print_rows
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -23,6 +23,8 @@ Follow = Annotated[bool, typer.Option("--follow/--detach", help="Stay until the 
 Yes = Annotated[bool, typer.Option("--yes", help="Agree at every gate (approve=auto), where the fleet file allows it.")]
 Force = Annotated[bool, typer.Option("--force", help="Take over fields that others own; else they are conflicts.")]
 KEEPER = "services/keep-wired"
+COLLECTOR = "metrics/collect"
+RECEIVER = "metrics/receive-alerts"
 
 
 @app.callback()
@@ -208,6 +210,10 @@ def approve(
 
 
 cli_services.register(app)
+cli_metrics.register(app)
+cli_quarantine.register(app)
+cli_dashboards.register(app)
+cli_alerts.register(app)
 
 
 @app.command()
@@ -227,6 +233,8 @@ def server_up() -> None:
         typer.echo(f"prefect {name}: {done}")
     orchestrator.deploy_all()
     typer.echo(f"keeper of services: {prefect_api.ensure_running(KEEPER)}")
+    typer.echo(f"collector of metrics: {prefect_api.ensure_running(COLLECTOR)}")
+    typer.echo(f"receiver of alerts: {prefect_api.ensure_running(RECEIVER)}")
     typer.echo(f"prefect UI: {prefect_api.ui_link()}")
 
 

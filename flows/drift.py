@@ -13,10 +13,11 @@ from prefect.states import Completed
 from flotilla.drift import drift_in, missed, newest_good
 from flotilla.errors import FlotillaError
 from flotilla.fleet import Drift, Fleet
+from flotilla.markdown import table
 from flotilla.revisions import Revision, RevisionState, last_good
 from flows.check import read_fleet
 from flows.draining import release_leftovers
-from flows.journey import Journey, now, run_id, say, show, table, told, warn
+from flows.journey import Journey, now, run_id, say, show, told, warn
 from flows.locks import is_over
 from flows.waves import Board, bring_to, prepare, steps_to
 from tasks.clusters import connect

@@ -9,11 +9,12 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
 from flotilla.errors import FlotillaError, Refused
+from flotilla.markdown import table
 from flotilla.report import ClusterReport, End, Report, ending_of
 from flotilla.revisions import RevisionState, superfluous
 from flotilla.rollout import Action, Plan
 from flotilla.workflow import Phase
-from flows.journey import say, show, table, warn
+from flows.journey import say, show, warn
 from flows.wayback import go_back, record_failed
 from tasks.fanout import side_by_side
 from tasks.revisions import discard_revision, revisions_of, save_revision

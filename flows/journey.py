@@ -6,11 +6,12 @@ import datetime
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from base64 import b64encode
+from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import runtime
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Failed
@@ -18,6 +19,7 @@ from prefect.states import Cancelled, Failed
 from flotilla.errors import FlotillaError, InvalidInput, Permanent, Refused, Transient
 from flotilla.fleet import Fleet
 from flotilla.intent import Intent
+from flotilla.markdown import table
 from flotilla.rollout import Plan
 from tasks.clusters import Connection, connect
 from tasks.planning import plan_rollout
@@ -76,6 +78,12 @@ def show(key: str, title: str, body: str) -> None:
     create_markdown_artifact(key=key.replace(".", "-").lower(), markdown=body, description=title)
 
 
+def show_picture(key: str, title: str, svg: str) -> None:
+    """Publish a picture as an artifact of the run; it stands in its own address, as it is kept nowhere else."""
+    address = f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}"
+    create_image_artifact(image_url=address, key=key.replace(".", "-").lower(), description=title)
+
+
 def show_plan(plan: Plan, title: str = "Plan") -> None:
     """Publish a plan as a table and log it in one line."""
     say("%s: %s (hash %s)", title, plan.summary(), plan.hash[:12])
@@ -87,16 +95,6 @@ def plan_text(plan: Plan) -> str:
     rows = plan.rows()
     told = f"**{plan.summary()}**\n\nhash `{plan.hash[:12]}`\n\n" + table(rows[:SHOWN])
     return told + (f"\n\n... and {len(rows) - SHOWN} more" if len(rows) > SHOWN else "")
-
-
-def table(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return rows as a markdown table."""
-    lines = list(rows)
-    if not lines:
-        return "nothing"
-    head = list(lines[0])
-    cells = [[str(row[name]).replace("|", "\\|").replace("\n", "<br>") for name in head] for row in lines]
-    return "\n".join(["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *cells]])
 
 
 def refuse_blocked(plan: Plan) -> None:

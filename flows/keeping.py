@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 from flotilla.errors import InvalidInput, Problem, Transient
 from flotilla.fleet import Fleet
 from flows.keeper import Keeper
+from flows.logs import log_to_stderr
 
 STATE_EVERY = 2.0  # seconds
 CONNECT_AGAIN = 5.0  # seconds; only a kubeconfig kept in a Secret needs anybody to answer
@@ -34,7 +34,7 @@ def keep_wired(fleet: Fleet, state_file: str, on_state: Callable[[Keeper], None]
             "flotilla: a keeper would write what the other implementation owns; flotilla explain and services/audit report"
         )
         raise InvalidInput([Problem("the fleet file", "services.wiredBy", "others", allowed)])
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    log_to_stderr()
     keeper = _made(fleet)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: keeper.stop())

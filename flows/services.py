@@ -17,10 +17,11 @@ from prefect.states import Completed, Failed
 from flotilla.errors import Permanent
 from flotilla.facts import Unknown
 from flotilla.fleet import Fleet
+from flotilla.markdown import table
 from flotilla.services import delegated
 from flotilla.services.audit import Difference, Wiring, keeper_problem, lasting, wiring_of
 from flows.check import read_fleet
-from flows.journey import say, show, table, told, warn
+from flows.journey import say, show, told, warn
 from flows.keeper import Keeper
 from flows.keeping import keep_wired, state_of
 from tasks.notify import tell_webhook

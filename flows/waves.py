@@ -12,11 +12,12 @@ from prefect.futures import PrefectFuture
 from flotilla.applyset import rank
 from flotilla.errors import FlotillaError, Transient
 from flotilla.intent import Intent, Step
+from flotilla.markdown import table
 from flotilla.objects import ObjectKey
 from flotilla.revisions import Revision, RevisionState
 from flotilla.rollout import Action, ClusterEnding, Ending
 from flows.draining import drained
-from flows.journey import Journey, is_transient, say, show, table
+from flows.journey import Journey, is_transient, say, show
 from tasks.clusters import Connection
 from tasks.observe import HealthReport, stay_healthy, wait_until_healthy
 from tasks.revisions import revisions_of, save_revision

@@ -26,6 +26,9 @@ _KUBERNETES = "v1.37.2"
 _VERSION = "k8s.io/component-base/version"
 _STRIPPED = "-s -w"
 _NAMED = f"{_STRIPPED} -X {_VERSION}.gitVersion={_KUBERNETES} -X {_VERSION}.gitMajor=1 -X {_VERSION}.gitMinor=37"
+_ONLY_KUBERNETES = "remove_all_sd,enable_kubernetes_sd"
+_VICTORIA = "github.com/VictoriaMetrics/VictoriaMetrics/app"
+_VICTORIA_NAMED = f"{_STRIPPED} -X github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version=v1.130.0"
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class Binary:
     """One program: the package that it is built from, how long that takes on two cores, how to tell its version.
 
     `fits` is what the output of a found program must hold; empty where only our own build will do: what goes into an image
-    must be static. `folder` names a folder of the package's module that the program reads at run time.
+    must be static. `folder` names a folder of the package's module that the program reads at run time, `tags` what of the
+    program is left out.
     """
 
     name: str
@@ -44,6 +48,7 @@ class Binary:
     asks: tuple[str, ...] = ("--version",)
     ldflags: str = _STRIPPED
     folder: str = ""
+    tags: str = ""
 
 
 def _kubernetes(name: str, seconds: int, asks: tuple[str, ...] = ("--version",)) -> Binary:
@@ -70,6 +75,12 @@ BINARIES = (
     _podinfo("6.7.0"),
     _podinfo("6.9.2"),
     Binary("pause", "pause", ".", 2),
+    Binary("prometheus", "prometheus", "github.com/prometheus/prometheus/cmd/prometheus", 90, tags=_ONLY_KUBERNETES),
+    Binary("kube-state-metrics", "kube-state-metrics", "k8s.io/kube-state-metrics/v2", 70),
+    Binary("node-exporter", "node-exporter", "github.com/prometheus/node_exporter", 20),
+    Binary("victoria-metrics", "victoriametrics", f"{_VICTORIA}/victoria-metrics", 50, ldflags=_VICTORIA_NAMED),
+    Binary("alertmanager", "alertmanager", "github.com/prometheus/alertmanager/cmd/alertmanager", 55),
+    Binary("vmalert", "victoriametrics", f"{_VICTORIA}/vmalert", 15, ldflags=_VICTORIA_NAMED),
 )
 
 Say = Callable[[str], None]
@@ -104,7 +115,7 @@ def ensure(say: Say) -> Binaries:
 
 def _home(binary: Binary) -> Path:
     """Return the cache folder of a program, named after all that it is made of."""
-    digest = hashlib.sha256(f"{binary.package} {binary.ldflags}".encode())
+    digest = hashlib.sha256(f"{binary.package} {binary.ldflags}{binary.tags}".encode())
     for source in sorted((MODULES / binary.module).glob("*.*")):
         digest.update(source.name.encode() + source.read_bytes())
     return cache() / "bin" / f"{binary.name}-{digest.hexdigest()[:12]}"
@@ -169,7 +180,7 @@ def _build(binary: Binary, home: Path, go: Path) -> None:
     home.mkdir(parents=True, exist_ok=True)
     module, unfinished = MODULES / binary.module, home / f"{binary.name}.unfinished"
     env = dict(os.environ) | {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
-    flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", binary.ldflags]
+    flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", binary.ldflags, "-tags", binary.tags]
     try:
         run(go, "build", *flags, "-o", unfinished, binary.package, cwd=module, env=env, timeout=3600)
     except CommandFailed as error:

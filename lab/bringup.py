@@ -12,8 +12,10 @@ from lab import (
     cgroups,
     cleanup,
     controlplane,
+    hub,
     images,
     kubeconfig,
+    monitoring,
     mountspace,
     network,
     nodes,
@@ -46,6 +48,7 @@ def everything(layout: Layout, programs: Binaries, simulated_nodes: int, say: Sa
     archives = images.archives(programs, binaries.cache() / "images") if layout.real_nodes else []
     controlplane.end_strays(layout.clusters)
     kubeconfig.write(layout, programs)
+    hub.ensure(layout.hub, programs)
     if layout.real_nodes:
         network.create(layout)
         _enclose(layout)
@@ -97,6 +100,7 @@ def _node(cluster: ClusterLayout, programs: Binaries, say: Say) -> None:
     say(f"{cluster.name}: node Ready")
     addons.wait_dns(cluster)
     say(f"{cluster.name}: DNS answers")
+    monitoring.ensure(cluster, programs)
 
 
 def _enclose(layout: Layout) -> None:

@@ -16,6 +16,7 @@ from lab.errors import TookTooLong
 from lab.mounts import mounts
 
 _V2_ROOT = Path("/sys/fs/cgroup")
+_FREEZER = _V2_ROOT / "freezer"
 
 
 def hierarchies() -> list[Path]:
@@ -57,7 +58,7 @@ def members(cgroup: str) -> set[int]:
 
 
 def kill(cgroup: str, *, within: float = 20) -> int:
-    """Kill every process in the group, however fast they fork; say how many there were."""
+    """Kill every process in the group, however fast they fork, frozen ones too; say how many there were."""
     deadline, killed = time.monotonic() + within, set[int]()
     while left := members(cgroup):
         if time.monotonic() > deadline:
@@ -67,6 +68,7 @@ def kill(cgroup: str, *, within: float = 20) -> int:
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        _thaw(cgroup)
         killed |= left
         time.sleep(0.05)
     return len(killed)
@@ -85,6 +87,14 @@ def remove(cgroup: str, *, within: float = 10) -> None:
 def exists(cgroup: str) -> bool:
     """Whether the group exists in any hierarchy."""
     return any((root / cgroup.strip("/")).exists() for root in hierarchies())
+
+
+def _thaw(cgroup: str) -> None:
+    """Let frozen processes go on, which in v1 do not even die: runc freezes what it kills, and may be killed meanwhile."""
+    for folder, _, files in os.walk(_FREEZER / cgroup.strip("/")):
+        with contextlib.suppress(OSError):
+            if "freezer.state" in files:
+                (Path(folder) / "freezer.state").write_text("THAWED")
 
 
 def _tracker() -> Path:

@@ -24,6 +24,8 @@ def remove(layout: Layout, say: Callable[[str], None]) -> None:
     controlplane.end_strays(layout.clusters)
     for cluster in layout.clusters:
         kill(cluster)
+    for part in layout.hub.parts:
+        processes.stop(layout.hub, part, grace=0)
     say("processes ended")
     if _is_linux_root():
         _remove_from_machine(layout)

@@ -12,9 +12,9 @@ from rich.table import Table
 
 import lab
 from lab import binaries as programs
-from lab.layout import CLUSTERS, CONTROL_PLANE, NODE
+from lab.layout import CLUSTERS, CONTROL_PLANE, HUB, NODE
 
-_PARTS = ", ".join(CONTROL_PLANE + NODE)
+_PARTS = f"{', '.join(CONTROL_PLANE + NODE)}; of the hub: {', '.join(HUB)}"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 
 Site = Annotated[str, typer.Argument(help=f"One of {', '.join(CLUSTERS)}.", metavar="SITE")]
+SiteOrHub = Annotated[str, typer.Argument(help=f"One of {', '.join(CLUSTERS)}, hub.", metavar="SITE")]
 
 
 @app.command()
@@ -39,7 +40,8 @@ def up(
     """Bring the lab up, or repair what has died of it. Quick when all is well."""
     seen = lab.up(simulated_nodes=simulated_nodes, real_nodes=real_nodes, say=_say)
     _print(seen)
-    print(f"\nexport KUBECONFIG={seen.kubeconfig} PATH={seen.binaries}:$PATH")
+    store = f" FLOTILLA_STORE={seen.hub.store}" if seen.hub else ""
+    print(f"\nexport KUBECONFIG={seen.kubeconfig}{store} PATH={seen.binaries}:$PATH")
     if not seen.is_up:
         raise typer.Exit(1)
 
@@ -79,7 +81,7 @@ def heal(site: Site) -> None:
 
 @app.command()
 def stop(
-    site: Site,
+    site: SiteOrHub,
     part: Annotated[str | None, typer.Argument(help=f"One of {_PARTS}; without it all, as in a power failure.")] = None,
     kill: Annotated[bool, typer.Option("--kill", help="With SIGKILL instead of asking first.")] = False,
 ) -> None:
@@ -89,7 +91,9 @@ def stop(
 
 
 @app.command()
-def start(site: Site, part: Annotated[str | None, typer.Argument(help=f"One of {_PARTS}; without it all.")] = None) -> None:
+def start(
+    site: SiteOrHub, part: Annotated[str | None, typer.Argument(help=f"One of {_PARTS}; without it all.")] = None
+) -> None:
     """Start one part of a site, or all that does not run."""
     lab.start(site, part)
     print(f"{site}: {part or 'everything'} runs")
@@ -127,6 +131,8 @@ def _print(seen: lab.LabStatus) -> None:
         table.add_row(cluster.name, cluster.state, cluster.server, *ranges, simulated)
     # As wide as it is: a pipe has no width that would be worth cutting addresses for.
     Console(width=160).print(table)
+    if seen.hub:
+        print(f"hub is {seen.hub.state}: {seen.hub.reason or f'samples of all clusters at {seen.hub.store}'}")
     for cluster in seen.clusters:
         if cluster.reason:
             print(f"{cluster.name} is {cluster.state}: {cluster.reason}")

@@ -22,6 +22,7 @@ from lab.errors import CommandFailed, LabError
 from lab.layout import CONTROL_PLANE, ClusterLayout
 from lab.processes import Life
 
+_USAGE = Path(__file__).parent / "manifests" / "kwok.yaml"
 _API_PATIENCE = 60  # seconds; 5 are usual, more on a machine that compiles meanwhile
 
 _SET_BY_KWOKCTL = frozenset(
@@ -122,7 +123,7 @@ def _arguments(cluster: ClusterLayout) -> dict[str, dict[str, str]]:
             "node-monitor-grace-period": "50s",
         },
         "kube-scheduler": {"leader-elect": "false"},
-        "kwok-controller": {"node-lease-duration-seconds": "40"},
+        "kwok-controller": {"node-lease-duration-seconds": "40", "config": str(_USAGE)},  # beside kwokctl's own
     }
     if cluster.real_node:  # else kwok would fake the pods of the real node too
         arguments["kwok-controller"] |= {

@@ -27,6 +27,7 @@ _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _PT_INTERP = 3  # the program header that names a dynamic loader, elf(5)
+_MONITORING = (("prometheus", "3.14.0"), ("kube-state-metrics", "2.15.0"), ("node-exporter", "1.12.1"))
 PATH = "PATH=/:/bin"  # what an exec without a full path finds
 
 
@@ -48,6 +49,7 @@ def of_the_lab(binaries: Binaries) -> list[Image]:
         _podinfo("6.7.0", binaries),
         _podinfo("6.9.2", binaries),
         Image("localhost/agnhost:2", {"agnhost": binaries["agnhost"]}, ("/agnhost",), ("tmp",)),
+        *(Image(f"localhost/{name}:{version}", {name: binaries[name]}, (f"/{name}",)) for name, version in _MONITORING),
     ]
 
 

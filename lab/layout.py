@@ -16,10 +16,12 @@ CLUSTERS = ("production", "same-city", "remote")
 SLOTS = 64
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller")
 NODE = ("containerd", "kubelet", "kube-proxy")
+HUB = ("victoria-metrics", "alertmanager", "vmalert")
 
 _FIRST_NETWORK = 128  # slot 0 has 10.128.0.0/16, slot 63 has 10.191.0.0/16
 _FIRST_PORT = 26000  # below the ports that Linux gives out by itself (32768 and up)
-_PORTS_OF_A_SLOT = 20  # three for users, five more for each control plane where it has no namespace of its own
+_PORTS_OF_A_SLOT = 24  # three for users, six for the hub, five more for each control plane where it has no namespace of its own
+_HUB_PORTS = 18  # the first of them in a slot
 _SOCKET_PATH_LIMIT = 107  # bytes in sockaddr_un, without the closing zero
 _LONGEST_SOCKET = "production/kubelet/pod-resources/kubelet.sock"
 
@@ -145,6 +147,50 @@ class ClusterLayout:
 
 
 @dataclass(frozen=True)
+class Hub:
+    """What serves the fleet as a whole, beside the sites and on loopback only: samples of all clusters, rules, alerts.
+
+    ``first_port`` is the first of four.
+    """
+
+    directory: Path
+    first_port: int
+    name: str = "hub"
+
+    @property
+    def store(self) -> str:
+        """The store's URL."""
+        return self.url("victoria-metrics")
+
+    @property
+    def receiver(self) -> str:
+        """Where alerts are told: host and port. Nothing of the lab listens there."""
+        return f"127.0.0.1:{self.first_port + len(HUB)}"
+
+    @property
+    def token(self) -> Path:
+        """The file with the secret that is shown there."""
+        return self.directory / "token"
+
+    def port(self, part: str) -> int:
+        """Where one of its processes listens on 127.0.0.1."""
+        return self.first_port + HUB.index(part)
+
+    def url(self, part: str) -> str:
+        """Return the URL of one of its processes."""
+        return f"http://127.0.0.1:{self.port(part)}"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of its processes, in the order in which they start."""
+        return HUB
+
+    def log(self, part: str) -> Path:
+        """Where one of its processes writes."""
+        return self.directory / f"{part}.log"
+
+
+@dataclass(frozen=True)
 class Layout:
     """One lab: where it lives and what it may use."""
 
@@ -188,6 +234,11 @@ class Layout:
         return tuple(
             ClusterLayout(name, index, self.slot, self.directory, self.real_nodes) for index, name in enumerate(CLUSTERS)
         )
+
+    @property
+    def hub(self) -> Hub:
+        """What serves the fleet as a whole, on no site."""
+        return Hub(self.directory / "hub", first_port(self.slot) + _HUB_PORTS)
 
     def cluster(self, name: str) -> ClusterLayout:
         """Return the cluster of that name; KeyError where there is none."""

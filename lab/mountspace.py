@@ -13,7 +13,8 @@ from lab.commands import run
 from lab.layout import ClusterLayout
 from lab.slots import registry
 
-_BUILT_IN = (Path("/var/lib/kubelet"), Path("/var/lib/cni"), Path("/var/log/containers"), Path("/run/containerd"))
+RUNTIME = Path("/run/containerd")
+_BUILT_IN = (Path("/var/lib/kubelet"), Path("/var/lib/cni"), Path("/var/log/containers"), RUNTIME)
 
 
 def create(cluster: ClusterLayout) -> None:
@@ -26,7 +27,7 @@ def create(cluster: ClusterLayout) -> None:
     run("unshare", f"--mount={file(cluster)}", "--propagation", "slave", "true")
     run(*_entering(cluster), "mount", "--make-rshared", "/")  # lets pods ask for mount propagation among themselves
     for built_in in _BUILT_IN:
-        own = cluster.directory / "built-in" / built_in.relative_to("/")
+        own = folder(cluster, built_in)
         own.mkdir(parents=True, exist_ok=True)
         built_in.mkdir(parents=True, exist_ok=True)
         run(*_entering(cluster), "mount", "--bind", own, built_in)
@@ -49,6 +50,11 @@ def remove_last() -> None:
     for built_in in _BUILT_IN:
         if built_in.exists() and not any(built_in.iterdir()):
             built_in.rmdir()
+
+
+def folder(cluster: ClusterLayout, built_in: Path) -> Path:
+    """Name the site's own folder that takes the place of one that is built in."""
+    return cluster.directory / "built-in" / built_in.relative_to("/")
 
 
 def exists(cluster: ClusterLayout) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from lab import api, images, mounts, processes
+from lab import api, images, mounts, mountspace, processes
 from lab.binaries import Binaries
 from lab.commands import complaint_of, run, wait_until
 from lab.layout import NODE, ClusterLayout, Layout
@@ -88,6 +88,11 @@ def _import_missing(cluster: ClusterLayout, archives: Sequence[Path]) -> None:
 
 def _write_configuration(cluster: ClusterLayout, layout: Layout) -> None:
     here = cluster.directory
+    # Where the kubelet's cadvisor looks, whatever the kubelet is told; without it no container has a name in /metrics/cadvisor.
+    fixed = mountspace.folder(cluster, mountspace.RUNTIME) / "containerd.sock"
+    if not fixed.is_symlink():
+        fixed.parent.mkdir(parents=True, exist_ok=True)
+        fixed.symlink_to(cluster.socket)
     for folder in (here / "cni", here / "kubelet", here / "containerd"):
         folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, str | dict[str, Any]] = {

@@ -19,7 +19,10 @@ from pathlib import Path
 from lab import cgroups, mountspace
 from lab.commands import run
 from lab.errors import CommandFailed, TookTooLong
-from lab.layout import ClusterLayout
+from lab.layout import ClusterLayout, Hub
+
+Home = ClusterLayout | Hub
+"""Whose process it is."""
 
 
 class Life(Enum):
@@ -39,7 +42,7 @@ class Process:
     boot: str
 
 
-def start(cluster: ClusterLayout, part: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+def start(cluster: Home, part: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
     """Start a part in its cluster's namespace and control group, in a session of its own, writing to its log."""
     words = [*entering(cluster), *command]
     log = cluster.log(part)
@@ -58,21 +61,21 @@ def start(cluster: ClusterLayout, part: str, command: Sequence[str], env: Mappin
     adopt(cluster, part, pid)
 
 
-def adopt(cluster: ClusterLayout, part: str, pid: int) -> None:
+def adopt(cluster: Home, part: str, pid: int) -> None:
     """Take a process as that part from now on."""
     record(cluster, part, pid)
-    if cluster.real_node:
+    if isinstance(cluster, ClusterLayout) and cluster.real_node:
         cgroups.hold(cluster.cgroup, pid)
 
 
-def record(cluster: ClusterLayout, part: str, pid: int) -> None:
+def record(cluster: Home, part: str, pid: int) -> None:
     """Remember a process as that part."""
     file = _record_file(cluster, part)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(asdict(Process(pid, _looked_at(pid)[0], _boot()))))
 
 
-def life(cluster: ClusterLayout, part: str) -> Life:
+def life(cluster: Home, part: str) -> Life:
     """Look at what the part's process does now."""
     process = _recorded(cluster, part)
     if process is None or process.boot != _boot():
@@ -83,7 +86,7 @@ def life(cluster: ClusterLayout, part: str) -> Life:
     return Life.STOPPED if state.startswith("T") else Life.RUNNING
 
 
-def pid_of(cluster: ClusterLayout, part: str) -> int | None:
+def pid_of(cluster: Home, part: str) -> int | None:
     """Return the part's pid while it lives."""
     process = _recorded(cluster, part)
     return process.pid if process and life(cluster, part) is not Life.DEAD else None
@@ -100,7 +103,7 @@ def arguments(pid: int) -> str:
         return ""
 
 
-def tell(cluster: ClusterLayout, part: str, what: signal.Signals) -> None:
+def tell(cluster: Home, part: str, what: signal.Signals) -> None:
     """Send a signal to the part, if it lives."""
     pid = pid_of(cluster, part)
     if pid is not None:
@@ -108,17 +111,17 @@ def tell(cluster: ClusterLayout, part: str, what: signal.Signals) -> None:
             os.kill(pid, what)
 
 
-def pause(cluster: ClusterLayout, part: str) -> None:
+def pause(cluster: Home, part: str) -> None:
     """Make the part silent: its connections stay open and nothing is answered."""
     tell(cluster, part, signal.SIGSTOP)
 
 
-def unpause(cluster: ClusterLayout, part: str) -> None:
+def unpause(cluster: Home, part: str) -> None:
     """Let the part go on."""
     tell(cluster, part, signal.SIGCONT)
 
 
-def stop(cluster: ClusterLayout, part: str, *, grace: float = 5) -> None:
+def stop(cluster: Home, part: str, *, grace: float = 5) -> None:
     """End the part: asked first, killed when it has not ended after `grace` seconds (0: killed at once)."""
     if grace:
         tell(cluster, part, signal.SIGTERM)
@@ -131,7 +134,7 @@ def stop(cluster: ClusterLayout, part: str, *, grace: float = 5) -> None:
     _record_file(cluster, part).unlink(missing_ok=True)
 
 
-def _wait_dead(cluster: ClusterLayout, part: str) -> None:
+def _wait_dead(cluster: Home, part: str) -> None:
     deadline = time.monotonic() + 10
     while life(cluster, part) is not Life.DEAD:
         if time.monotonic() > deadline:
@@ -141,20 +144,20 @@ def _wait_dead(cluster: ClusterLayout, part: str) -> None:
         time.sleep(0.02)
 
 
-def entering(cluster: ClusterLayout) -> list[str]:
+def entering(cluster: Home) -> list[str]:
     """Say how to begin a command that is to run in the cluster's namespaces."""
     # Not `ip netns exec`: that remounts /sys and hides the control groups from the kubelet.
-    if not cluster.real_node:
+    if not (isinstance(cluster, ClusterLayout) and cluster.real_node):
         return []
     mount = [f"--mount={mountspace.file(cluster)}"] if mountspace.exists(cluster) else []
     return ["nsenter", f"--net={cluster.namespace_path}", *mount, "--"]
 
 
-def _record_file(cluster: ClusterLayout, part: str) -> Path:
+def _record_file(cluster: Home, part: str) -> Path:
     return cluster.directory / "processes" / f"{part}.json"
 
 
-def _recorded(cluster: ClusterLayout, part: str) -> Process | None:
+def _recorded(cluster: Home, part: str) -> Process | None:
     try:
         return Process(**json.loads(_record_file(cluster, part).read_text()))
     except (OSError, ValueError, TypeError):

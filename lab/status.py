@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lab import addons, api, network, processes
-from lab.layout import ClusterLayout, Layout
+from lab import hub as hubs
+from lab.layout import ClusterLayout, Hub, Layout
 from lab.processes import Life
 
 UP, DOWN, CUT, DEGRADED = "up", "down", "cut", "degraded"
@@ -43,6 +44,18 @@ class ClusterStatus:
 
 
 @dataclass(frozen=True)
+class HubStatus:
+    """What serves the fleet as a whole, as it was seen; `reason` says what is wrong unless it is up."""
+
+    state: str
+    reason: str
+    store: str
+    parts: dict[str, str] = field(default_factory=dict)
+    pids: dict[str, int | None] = field(default_factory=dict)
+    logs: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class LabStatus:
     """The lab as it was seen; `reused` tells whether it ran before it was asked for."""
 
@@ -54,12 +67,14 @@ class LabStatus:
     network: str | None
     binaries: str | None
     clusters: tuple[ClusterStatus, ...]
+    hub: HubStatus | None = None
     reused: bool = False
 
     @property
     def is_up(self) -> bool:
-        """Whether every cluster is up."""
-        return bool(self.clusters) and all(cluster.state == UP for cluster in self.clusters)
+        """Whether every cluster is up, and the hub."""
+        states = [cluster.state for cluster in self.clusters] + ([self.hub.state] if self.hub else [])
+        return bool(self.clusters) and all(state == UP for state in states)
 
     def cluster(self, name: str) -> ClusterStatus:
         """Return the cluster of that name; KeyError where there is none."""
@@ -84,6 +99,7 @@ def look(layout: Layout, binaries: Path | None = None) -> LabStatus:
         network=str(layout.network) if real else None,
         binaries=str(binaries) if binaries else None,
         clusters=clusters,
+        hub=_look_at_hub(layout.hub),
     )
 
 
@@ -103,6 +119,20 @@ def verdict(parts: dict[str, Life], *, cut: bool, complaints: list[str]) -> tupl
     dead = [part for part, life in parts.items() if life is not Life.RUNNING]
     reasons = ([f"not running: {', '.join(dead)}"] if dead else []) + complaints
     return (DEGRADED, "; ".join(reasons)) if reasons else (UP, "")
+
+
+def _look_at_hub(hub: Hub) -> HubStatus:
+    lives = {part: processes.life(hub, part) for part in hub.parts}
+    dead = [part for part, life in lives.items() if life is not Life.RUNNING]
+    reason = f"not running: {', '.join(dead)}" if dead else hubs.not_ready(hub)
+    return HubStatus(
+        state=DOWN if len(dead) == len(lives) else DEGRADED if reason else UP,
+        reason=reason,
+        store=hub.store,
+        parts={part: life.value for part, life in lives.items()},
+        pids={part: processes.pid_of(hub, part) for part in hub.parts},
+        logs={part: str(hub.log(part)) for part in hub.parts},
+    )
 
 
 def _look_at(cluster: ClusterLayout) -> ClusterStatus:

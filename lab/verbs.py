@@ -13,6 +13,7 @@ from lab import (
     bringup,
     cleanup,
     controlplane,
+    hub,
     images,
     kubeconfig,
     network,
@@ -25,9 +26,11 @@ from lab import (
 )
 from lab.errors import LabError
 from lab.layout import CLUSTERS, ClusterLayout, Layout
+from lab.processes import Home
 from lab.status import LabStatus
 
 Say = Callable[[str], None]
+HUB = "hub"
 
 
 def silent(_: str) -> None:
@@ -102,24 +105,29 @@ def heal(site: str) -> None:
 
 
 def stop(site: str, part: str | None = None, *, kill: bool = False) -> None:
-    """End one part of a site, or, without a part, all of its processes and pods at once, as a power failure does."""
-    cluster = _cluster(site)
-    if part is None:
-        cleanup.kill(cluster)
+    """End one part of a site or of the hub, or, without a part, all of it with its pods at once, as a power failure does."""
+    home = _home(site)
+    if part is not None:
+        processes.stop(home, _part(home, part), grace=0 if kill else 5)
+    elif isinstance(home, ClusterLayout):
+        cleanup.kill(home)
     else:
-        processes.stop(cluster, _part(cluster, part), grace=0 if kill else 5)
+        for each in home.parts:
+            processes.stop(home, each, grace=0)
 
 
 def start(site: str, part: str | None = None) -> None:
-    """Start one part of a site, or, without a part, all that does not run, and wait until it serves again."""
-    cluster, programs = _cluster(site), binaries.ensure(silent)
-    if part is None:
-        bringup.site(cluster, _layout(), programs, silent)
-    elif nodes.is_node_part(_part(cluster, part)):
-        nodes.start(cluster, part, programs)
+    """Start one part of a site or of the hub, or, without a part, all that does not run, and wait until it serves again."""
+    home, programs = _home(site), binaries.ensure(silent)
+    if not isinstance(home, ClusterLayout):
+        hub.ensure(home, programs) if part is None else hub.start(home, _part(home, part), programs)
+    elif part is None:
+        bringup.site(home, _layout(), programs, silent)
+    elif nodes.is_node_part(_part(home, part)):
+        nodes.start(home, part, programs)
     else:
-        controlplane.start(cluster, part)
-        controlplane.wait_ready(cluster)
+        controlplane.start(home, part)
+        controlplane.wait_ready(home)
 
 
 def image(file: Path, name: str | None = None) -> list[str]:
@@ -153,9 +161,13 @@ def _cluster(site: str) -> ClusterLayout:
     return _layout().cluster(site)
 
 
-def _part(cluster: ClusterLayout, part: str) -> str:
-    if part not in cluster.parts:
-        raise LabError(f"{cluster.name} has no part {part!r}: expected one of {', '.join(cluster.parts)}")
+def _home(site: str) -> Home:
+    return _layout().hub if site == HUB else _cluster(site)
+
+
+def _part(home: Home, part: str) -> str:
+    if part not in home.parts:
+        raise LabError(f"{home.name} has no part {part!r}: expected one of {', '.join(home.parts)}")
     return part
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 import urllib3
 
 from flotilla.errors import Permanent, Transient
+from flotilla.metrics.answers import Said, advice, read_said
 
 _WRAPPED = re.compile(r"""\(<.*?>, ['"](?P<text>.*)['"]\)""")
 """How urllib3 prints its errors: the pool as an object, then the text."""
@@ -30,6 +32,49 @@ class Answer:
         if isinstance(self.body, dict):
             return str(self.body.get("message") or self.body.get("reason") or f"HTTP {self.status}")
         return f"HTTP {self.status}: {str(self.body)[:200]}"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What was answered to bytes: status, body as it came, headers; ``sent`` and ``received`` in ms since 1970, our clock."""
+
+    status: int
+    content: bytes
+    headers: Mapping[str, str]
+    sent: int
+    received: int
+
+    @property
+    def text(self) -> str:
+        """The beginning of the body, for an error."""
+        return self.content[:300].decode(errors="replace").strip()
+
+
+class Cut(Transient):
+    """An answer began and did not end."""
+
+
+class TooMuch(Transient):
+    """An answer would hold more than is allowed: a shorter span is to be asked for."""
+
+
+def check(name: str, reply: Reply, what: str) -> None:
+    """Raise the error that the answer of a Prometheus stands for, unless it is one to go on with."""
+    said = read_said(reply.status, reply.text)
+    if said is Said.DONE:
+        return
+    text = f"{name}: {what}: {_words(reply)} (HTTP {reply.status})"
+    if said is Said.TOO_LARGE:
+        raise TooMuch(text)
+    raise Transient(text) if said is Said.LATER else Permanent(f"{text}; {advice(reply.status, reply.text)}")
+
+
+def _words(reply: Reply) -> str:
+    """Return what a Prometheus says went wrong, or the beginning of what something else says."""
+    try:
+        return str(json.loads(reply.content)["error"])[:300]
+    except (ValueError, KeyError, TypeError):
+        return " ".join(reply.text.split()) or "no words"
 
 
 def refused(cluster: str, what: str, answer: Answer) -> Transient | Permanent:
@@ -63,6 +108,8 @@ def unreachable(cluster: str, host: str, error: Exception) -> Transient | Perman
         )
     if isinstance(cause, urllib3.exceptions.LocationValueError):
         return Permanent(f"{cluster}: {host} is no address of an API server: {cause}")
+    if "IncompleteRead" in str(cause):
+        return Cut(f"{cluster}: the answer of {host} is cut off: {short(cause)}")
     return Transient(f"{cluster}: {host} does not answer: {short(cause)}")
 
 

@@ -53,7 +53,7 @@ def test_a_cluster_is_found_by_name_and_a_wrong_name_is_answered_with_those_ther
         (changed(production={"role": "remote"}), "clusters", "has no cluster of role production", "exactly one"),
         (changed(remote={"name": "production"}), "clusters[2].name", "production", "no other cluster"),
         (changed(remote={"name": "Remote_1"}), "clusters[2].name", "Remote_1", "DNS label"),
-        (changed(remote={"nam": 1}), "clusters[2].nam", 1, "kubeconfig, labels, name, role, site"),
+        (changed(remote={"nam": 1}), "clusters[2].nam", 1, "kubeconfig, labels, metrics, name, role, site"),
         (changed(remote={"role": "standby"}), "clusters[2].role", "standby", "'production', 'same-city' or 'remote'"),
         (
             changed(remote={"kubeconfig": {"context": "production"}}),

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 from urllib.request import urlopen
 
 import pytest
@@ -44,6 +45,16 @@ apiVersion: v1
 kind: Service
 metadata: {name: echo}
 spec: {selector: {app: echo}, ports: [{port: 80, targetPort: 9898}]}
+"""
+
+SIMULATED = """
+apiVersion: v1
+kind: Pod
+metadata: {name: busy, annotations: {kwok.x-k8s.io/usage-cpu: "2", kwok.x-k8s.io/usage-memory: 3Gi}}
+spec:
+  nodeName: production-simulated-1
+  tolerations: [{operator: Exists}]
+  containers: [{name: busy, image: nobody/pulls-this}]
 """
 
 
@@ -110,6 +121,21 @@ def test_three_clusters_are_up_each_with_a_real_node_and_simulated_ones(own_lab:
         assert nodes == [f"node/{name}-node", f"node/{name}-simulated-0", f"node/{name}-simulated-1"]
 
 
+def test_the_clusters_prometheus_is_told_what_simulated_nodes_and_pods_use(own_lab: Path) -> None:
+    kubectl("production", "apply", "-f", "-", stdin=SIMULATED)
+    path = "/api/v1/namespaces/monitoring/services/prometheus:9090/proxy/api/v1/query?query="
+
+    def told(expression: str) -> str:
+        answer = kubectl("production", "get", "--raw", path + quote(expression), ok=False)
+        if not answer.startswith("{"):
+            return answer  # not ready yet
+        return " ".join(one["value"][1] for one in json.loads(answer)["data"]["result"])
+
+    until("memory is told", lambda: told('container_memory_working_set_bytes{pod="busy"}') == str(3 << 30), within=180)
+    until("CPU is told", lambda: told('round(rate(pod_cpu_usage_seconds_total{pod="busy"}[1m]))') == "2", within=180)
+    assert told('count(node_memory_working_set_bytes{node="production-simulated-0"})') == "1"
+
+
 def test_status_for_programs_is_json_with_exit_code_0(own_lab: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "lab", "status", "--json"], capture_output=True, text=True, check=True)
     seen = json.loads(done.stdout)
@@ -127,7 +153,9 @@ def test_up_while_up_changes_nothing(own_lab: Path) -> None:
 
 
 def test_real_pods_stay_on_the_real_node(echo: Path) -> None:
-    assert kubectl("production", "get", "pods", "-o", "jsonpath={.items[*].spec.nodeName}").split() == ["production-node"] * 2
+    names = kubectl("production", "get", "pods", "-l", "app=echo", "-o", "jsonpath={.items[*].spec.nodeName}").split()
+
+    assert names == ["production-node"] * 2
 
 
 def test_exec_logs_and_port_forward_work(echo: Path) -> None:

@@ -102,6 +102,42 @@ def test_a_server_that_is_silent_is_told_without_the_librarys_objects():
     assert "remote: https://api:6443 does not answer: Connection to api timed out. (connect timeout=5.0)" == told
 
 
+class BreaksOff(BaseHTTPRequestHandler):
+    """Answers in chunks, and leaves the last one out as often as it is told to."""
+
+    protocol_version = "HTTP/1.1"
+    left = 0
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.write(b"5\r\nhello\r\n" + (b"" if type(self).left else b"0\r\n\r\n"))
+        type(self).left = max(0, type(self).left - 1)
+        self.close_connection = True
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("times", [0, 1, 2, 3])
+def test_what_the_proxy_of_an_api_server_breaks_off_is_asked_for_again_and_at_last_told(kubeconfig, times):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BreaksOff)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    kubeconfig(f"http://127.0.0.1:{server.server_address[1]}")
+    BreaksOff.left = times
+    try:
+        if times < 3:
+            assert b"hello" == connect(cluster()).exchange("POST", "/proxy", content=b"x", headers={}, timeout=5).content
+        else:
+            with pytest.raises(Transient, match="production: the answer of http://.* is cut off"):
+                connect(cluster()).exchange("POST", "/proxy", content=b"x", headers={}, timeout=5)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def test_requests_go_through_the_proxy_that_the_kubeconfig_names(kubeconfig, recorder):
     kubeconfig("http://api.fleet.invalid", **{"proxy-url": recorder})
 
