@@ -10,14 +10,18 @@ FLOTILLA := $(VENV)/bin/flotilla
 export FLOTILLA_LAB_DIR ?= $(CURDIR)/.lab
 # The lab's clusters, and no others, are what these targets act on.
 export KUBECONFIG := $(FLOTILLA_LAB_DIR)/kubeconfig
+# What the lab says is read when a target starts, and once for all of its lines: what has to know a new lab is a `make` of its own.
 export FLOTILLA_STORE = $(shell cat $(FLOTILLA_LAB_DIR)/hub/url 2>/dev/null)
 export FLOTILLA_RECEIVER = $(shell cat $(FLOTILLA_LAB_DIR)/hub/receiver 2>/dev/null)
 export FLOTILLA_RECEIVER_TOKEN = $(shell cat $(FLOTILLA_LAB_DIR)/hub/token 2>/dev/null)
+export FLOTILLA_RECOVERY = $(shell ls $(FLOTILLA_LAB_DIR)/recovery.yaml 2>/dev/null)
+export FLOTILLA_AGENT_TOKEN = $(shell cat $(FLOTILLA_LAB_DIR)/secrets/token 2>/dev/null)
+export FLOTILLA_OBSERVER_PASSWORD = $(shell cat $(FLOTILLA_LAB_DIR)/secrets/observer 2>/dev/null)
 export DO_NOT_TRACK := 1
 # Another virtual environment that happens to be active is not ours.
 unexport VIRTUAL_ENV PYTHONPATH PREFECT_API_URL PREFECT_PROFILE
 
-.PHONY: help env demo up down lab lab-down test check format bench conformance
+.PHONY: help env demo show up serve down lab lab-down test tests check format bench chaos soak conformance
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,10 +42,16 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 
 demo: env ## everything from nothing: lab, Prefect, podinfo rolled out, upgraded through a gate, rolled back (YES=1 answers the gate)
 	@$(MAKE) up
+	@$(MAKE) show
+
+show: env
 	@$(FLOTILLA) demo
 
 up: env ## the lab, the Prefect server with a worker, every deployment served
 	@$(PYTHON) -m lab up $(if $(SIMULATED_NODES),--simulated-nodes $(SIMULATED_NODES))
+	@$(MAKE) serve
+
+serve: env ## the Prefect server with a worker, every deployment served, on the lab that is up
 	@$(FLOTILLA) server up
 
 down: env ## what `make up` started, ended
@@ -51,11 +61,15 @@ down: env ## what `make up` started, ended
 lab: env ## three real Kubernetes clusters on this machine (SIMULATED_NODES=100 adds simulated nodes)
 	@$(PYTHON) -m lab up $(if $(SIMULATED_NODES),--simulated-nodes $(SIMULATED_NODES))
 
-lab-down: env ## the lab gone: processes, namespaces, mounts, cgroups, routes
+lab-down: env ## the lab gone: processes, namespaces, mounts, cgroups, routes; one that tests left behind, too
 	@$(PYTHON) -m lab down
+	@if test -d .lab-tests; then FLOTILLA_LAB_DIR=$(CURDIR)/.lab-tests $(PYTHON) -m lab down; fi
 
-test: check ## all tests; brings up a lab of its own unless this checkout's is running
+test: check ## all tests, in a lab of their own unless this checkout's is up without `make up`, whose watchers would recover what tests kill
 	@$(PYTHON) -m lab binaries >/dev/null  # a first build takes long, and is no test's time
+	@if $(FLOTILLA) server status >/dev/null 2>&1; then $(MAKE) tests FLOTILLA_LAB_DIR=$(CURDIR)/.lab-tests; else $(MAKE) tests; fi
+
+tests: env
 	@$(PYTHON) -m pytest
 
 check: env ## format, lint, types, import contracts, pure tests: under a minute
@@ -63,7 +77,7 @@ check: env ## format, lint, types, import contracts, pure tests: under a minute
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
 	@contracts=$$($(VENV)/bin/lint-imports) || { echo "$$contracts"; exit 1; }
-	@$(PYTHON) -m pytest -q -m "not lab and not prefect and not programs" tests/flotilla tests/lab tests/conformance
+	@$(PYTHON) -m pytest -q -m "not lab and not prefect and not programs and not long" tests/flotilla tests/lab tests/conformance
 
 format: env ## the code, formatted
 	@$(VENV)/bin/ruff format .
@@ -72,6 +86,12 @@ format: env ## the code, formatted
 bench: env ## NAME=rollout: a table of figures and, last, one line of JSON
 	@test -n "$(NAME)" || { echo "which? make bench NAME=rollout"; exit 2; }
 	@$(PYTHON) -m tests.bench.$(NAME) $(ARGS)
+
+chaos: env ## every recovery struck at every step by every fault (ARGS="--runbook switchover --sample 12 --seed 7"); hours
+	@$(PYTHON) -m tests.recovery.chaos $(ARGS)
+
+soak: env ## sites half ill for an hour (ARGS="--seconds 600"): no watcher may fail over
+	@$(PYTHON) -m tests.recovery.chaos.soak $(ARGS)
 
 conformance: env ## SUITE=FILE: upstream's 27 specs of the Multi-Cluster Services API against the lab and the keeper
 	@$(PYTHON) -m tests.conformance --suite "$(SUITE)" $(ARGS)

@@ -11,6 +11,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from flotilla.errors import InvalidInput, Problem, phrase
 from flotilla.metrics.config import MemberMetrics, Metrics
+from flotilla.recovery.config import Recovery, contradictions, layout_of
+from flotilla.recovery.layout import Layout
 from flotilla.services.facts import ImportModel, WiredBy
 from flotilla.services.policy import Damping, Policy
 from flotilla.validation import Strict, checked, read_documents
@@ -184,6 +186,7 @@ class Fleet(Strict):
     drift: Drift = Drift.REPORT
     services: Services = Services()
     metrics: Metrics = Metrics()
+    recovery: Recovery | None = None
 
     def cluster(self, name: str) -> Cluster:
         """Return the cluster of that name; raises KeyError naming those there are."""
@@ -202,17 +205,41 @@ class Fleet(Strict):
         """The production cluster."""
         return next(cluster for cluster in self.clusters if cluster.role is Role.PRODUCTION)
 
+    @property
+    def cities(self) -> dict[str, str]:
+        """The clusters' cities by their names, in the order of their roles: production first."""
+        order = list(Role)
+        ranked = sorted(self.clusters, key=lambda cluster: order.index(cluster.role))
+        return {cluster.name: cluster.site.city for cluster in ranked}
 
-def parse_fleet(text: str, file: str) -> Fleet:
-    """Return the fleet that a fleet file describes; raises InvalidInput with everything that is wrong with it."""
+    @property
+    def layout(self) -> Layout | None:
+        """The sites as recovery plans with them; None without a recovery section."""
+        return layout_of(self.recovery, self.cities) if self.recovery else None
+
+
+def parse_fleet(text: str, file: str, recovery: tuple[str, str] | None = None) -> Fleet:
+    """Return the fleet that a fleet file describes; raises InvalidInput with everything that is wrong with it.
+
+    ``recovery`` is another file with its text: the section of that name, where the fleet file has none.
+    """
     documents = read_documents(text, file)
     if len(documents) != 1 or not isinstance(documents[0], dict):
         found = phrase(f"holds {len(documents)} documents" if len(documents) != 1 else "is not a mapping")
         raise InvalidInput([Problem(file, "", found, "one YAML document with name, clusters, approvals")])
     fleet = checked(Fleet, documents[0], file)
+    if fleet.recovery is None and recovery is not None:
+        fleet = fleet.model_copy(update={"recovery": _recovery(*recovery)})
     if problems := _contradictions(fleet, file):
         raise InvalidInput(problems)
     return fleet
+
+
+def _recovery(file: str, text: str) -> Recovery:
+    documents = read_documents(text, file)
+    if len(documents) != 1:
+        raise InvalidInput([Problem(file, "", phrase(f"holds {len(documents)} documents"), "one, with the fields of recovery")])
+    return checked(Recovery, documents[0], file)
 
 
 def _contradictions(fleet: Fleet, file: str) -> list[Problem]:
@@ -231,6 +258,8 @@ def _contradictions(fleet: Fleet, file: str) -> list[Problem]:
         first = fleet.clusters[productions[0]].name
         allowed = f"same-city or remote: {first!r} already is the one production"
         problems.append(Problem(file, f"clusters[{index}].role", "production", allowed))
+    if fleet.recovery and not problems:
+        problems += contradictions(fleet.recovery, fleet.cities, file)
     return problems + _shared_contexts(fleet, file)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from threading import Lock
 from typing import Any
 
 from flotilla.dashboards.rules import parse_rules
@@ -33,6 +34,7 @@ class Watch:
     def __init__(self, fleet: Fleet) -> None:
         self._fleet, self._engine = fleet, store_of(fleet.metrics.store).engine
         self._started: dict[str, None] = {}
+        self._turns: dict[str, Lock] = {}
 
     def situation(self) -> Situation:
         """Return how fresh each cluster is now, what was started, and the rules."""
@@ -67,10 +69,14 @@ class Watch:
         return decisions
 
     def _start(self, start: Start) -> None:
-        run = submit(start.deployment, start.parameters, key=start.key)
-        self._started[start.key] = None
-        while len(self._started) > REMEMBERED:
-            self._started.pop(next(iter(self._started)))
+        with self._turns.setdefault(start.key, Lock()):  # of a storm one asks Prefect, the others wait for what comes of it
+            if start.key in self._started:
+                return
+            run = submit(start.deployment, start.parameters, key=start.key)
+            self._started[start.key] = None
+        self._turns.pop(start.key, None)
+        for old in list(self._started)[:-REMEMBERED]:
+            self._started.pop(old, None)
         log.info("%s: %s is started as run %s (%s)", start.alert, start.deployment, run.get("name"), run.get("id"))
 
 

@@ -8,7 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from flotilla.errors import FlotillaError, InvalidInput, Refused
-from flows import cli_alerts, cli_dashboards, cli_metrics, cli_quarantine, cli_services
+from flows import (
+    cli_agent,
+    cli_alerts,
+    cli_answers,
+    cli_dashboards,
+    cli_drill,
+    cli_metrics,
+    cli_quarantine,
+    cli_recovery,
+    cli_services,
+    cli_start,
+)
 from flows.console import BAD_INPUT, DEFAULT_FLEET, FAILED, REFUSED, AsJson, FleetFile, print_rows
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -25,6 +36,7 @@ Force = Annotated[bool, typer.Option("--force", help="Take over fields that othe
 KEEPER = "services/keep-wired"
 COLLECTOR = "metrics/collect"
 RECEIVER = "metrics/receive-alerts"
+WATCHERS = ("recovery/watch", "recovery/watch-too")
 
 
 @app.callback()
@@ -209,11 +221,16 @@ def approve(
     typer.echo(f"{'rejected' if reject else 'approved'} by {name}; the run goes on: {prefect_api.ui_link(run)}")
 
 
+cli_agent.register(app)
 cli_services.register(app)
 cli_metrics.register(app)
 cli_quarantine.register(app)
 cli_dashboards.register(app)
 cli_alerts.register(app)
+cli_recovery.register(app)
+cli_answers.register(cli_recovery.recover)
+cli_drill.register(cli_recovery.recover)
+cli_start.register(cli_recovery.recover)
 
 
 @app.command()
@@ -227,14 +244,21 @@ def demo() -> None:
 @server.command("up")
 def server_up() -> None:
     """Start the Prefect server and its worker where they don't run, and register every deployment."""
+    from flows.check import read_fleet
     from tasks import orchestrator, prefect_api
 
     for name, done in orchestrator.start_all().items():
         typer.echo(f"prefect {name}: {done}")
+    if otherwise := orchestrator.handed_otherwise():
+        told = f"its runs keep what it was started with: {', '.join(otherwise)} differ here"
+        typer.echo(f"prefect worker: {told}; to hand them over: flotilla server down; flotilla server up")
     orchestrator.deploy_all()
     typer.echo(f"keeper of services: {prefect_api.ensure_running(KEEPER)}")
     typer.echo(f"collector of metrics: {prefect_api.ensure_running(COLLECTOR)}")
     typer.echo(f"receiver of alerts: {prefect_api.ensure_running(RECEIVER)}")
+    if read_fleet(DEFAULT_FLEET).recovery:
+        for watcher in WATCHERS:
+            typer.echo(f"watcher over the primary: {prefect_api.ensure_running(watcher)}")
     typer.echo(f"prefect UI: {prefect_api.ui_link()}")
 
 

@@ -5,30 +5,39 @@ from __future__ import annotations
 import datetime
 import functools
 import inspect
+import logging
 import os
+import threading
 from base64 import b64encode
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import runtime
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
-from prefect.states import Cancelled, Failed
+from prefect.states import Cancelled, Completed, Failed
 
 from flotilla.errors import FlotillaError, InvalidInput, Permanent, Refused, Transient
 from flotilla.fleet import Fleet
 from flotilla.intent import Intent
 from flotilla.markdown import table
 from flotilla.rollout import Plan
+from tasks.alone import only_one
 from tasks.clusters import Connection, connect
 from tasks.planning import plan_rollout
 from tasks.scene import Scene, scene_of
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+Told = TypeVar("Told")
 
 SHOWN = 300  # rows of a plan that an artifact shows; the rest is counted
+WAITING = 100  # things that are kept to be told while Prefect does not answer
+log = logging.getLogger("flotilla.journey")
 
 
 class Journey:
@@ -66,6 +75,62 @@ def now() -> str:
 def say(text: str, *args: object) -> None:
     """Log a line where the operator looks: in the run."""
     get_run_logger().info(text, *args)
+
+
+class _ToRun(logging.Handler):
+    """Tells the run what is logged, from whichever thread."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._run = get_run_logger()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a record in the run."""
+        self._run.log(record.levelno, "%s", record.getMessage())
+
+
+@contextmanager
+def told_in_the_run(name: str) -> Iterator[None]:
+    """Have what a logger of ours is told stand among the run's logs meanwhile."""
+    handler, logger = _ToRun(), logging.getLogger(name)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def once(name: str, work: Callable[[], None], ended: str) -> State[Any]:
+    """Do what is done for good, unless another process of this machine does it; return how the run ends."""
+    with only_one(name) as first:
+        if not first:
+            return Completed(name="RunsAlready", message=f"{name} runs already, in another process of this machine")
+        work()
+    return Completed(message=ended)
+
+
+def aside(tell: Callable[[Told], None]) -> Callable[[Told], None]:
+    """Return the same, done in a thread of its own: who tells goes on at once, also while Prefect does not answer.
+
+    It is told in order; where Prefect is away for long the oldest are left out. What fails is logged.
+    """
+    waiting, there = deque[Told](maxlen=WAITING), threading.Event()
+
+    def tell_all() -> None:
+        while there.wait():
+            there.clear()
+            while waiting:
+                try:
+                    tell(waiting.popleft())
+                except Exception as error:  # noqa: BLE001 - whatever it is, who does the work must not end with it
+                    log.warning("Prefect was not told: %s", error)
+
+    def later(what: Told) -> None:
+        waiting.append(what)
+        there.set()
+
+    threading.Thread(target=copy_context().run, args=(tell_all,), name="aside", daemon=True).start()
+    return later
 
 
 def warn(text: str, *args: object) -> None:

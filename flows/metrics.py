@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
-from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ from flows.alerts import Decision
 from flows.check import read_fleet
 from flows.collecting import collect_for_good
 from flows.collector import Cycle
-from flows.journey import say, show, show_picture, told
+from flows.journey import aside, once, say, show, show_picture, told
 from flows.logs import log_to_stderr
 from flows.receiving import receive_for_good
 from flows.reporting import fleet_report
@@ -47,8 +45,8 @@ def collect(fleet: str = "deployments/fleet.yaml", state: str = ".flotilla/metri
     """
     clusters = read_fleet(fleet)
     say("collects from %s; its own log is the run's standard error", ", ".join(clusters.names))
-    collect_for_good(clusters, str(Path(state)), _Teller())
-    return Completed(message="the collector was asked to end")
+    tell = aside(_Teller())
+    return once("collect", lambda: collect_for_good(clusters, str(Path(state)), tell), "the collector was asked to end")
 
 
 @flow(name="metrics", flow_run_name="receive-alerts", persist_result=False)
@@ -63,9 +61,7 @@ def receive(fleet: str = "deployments/fleet.yaml") -> State[Any]:
     clusters = read_fleet(fleet)
     log_to_stderr()
     say("alerts are taken; the log is the run's standard error")
-    decided, here = _Decided(), copy_context()
-    receive_for_good(clusters, lambda decisions: here.copy().run(decided, decisions))
-    return Completed(message="the receiver was asked to end")
+    return once("receive-alerts", lambda: receive_for_good(clusters, aside(_Decided())), "the receiver was asked to end")
 
 
 @flow(name="metrics", flow_run_name="send-again", persist_result=False)
@@ -123,15 +119,13 @@ class _Decided:
     """Publishes what alerts have started, or why they have not, as an artifact: the newest of each alert."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._rows: dict[str, dict[str, str]] = {}
 
     def __call__(self, decisions: Sequence[Decision]) -> None:
-        with self._lock:
-            fresh = {one.alert.key: _row_of(one) for one in decisions}
-            is_news = {**self._rows, **fresh} != self._rows
-            self._rows = dict(list({**self._rows, **fresh}.items())[-ROWS:])
-            rows = list(reversed(self._rows.values()))
+        fresh = {one.alert.key: _row_of(one) for one in decisions}
+        is_news = {**self._rows, **fresh} != self._rows
+        self._rows = dict(list({**self._rows, **fresh}.items())[-ROWS:])
+        rows = list(reversed(self._rows.values()))
         if is_news:
             show("metrics-alerts", f"{len(rows)} alerts", f"## Alerts, the newest first\n\n{table(rows)}")
 

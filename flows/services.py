@@ -21,7 +21,7 @@ from flotilla.markdown import table
 from flotilla.services import delegated
 from flotilla.services.audit import Difference, Wiring, keeper_problem, lasting, wiring_of
 from flows.check import read_fleet
-from flows.journey import say, show, told, warn
+from flows.journey import aside, once, say, show, told, warn
 from flows.keeper import Keeper
 from flows.keeping import keep_wired, state_of
 from tasks.notify import tell_webhook
@@ -56,8 +56,7 @@ def keep(fleet: str = "deployments/fleet.yaml", state_file: str = "") -> State[A
     if clusters.services.is_delegated:
         return Completed(message="services.wiredBy is others in the fleet file: there is nothing for a keeper to do")
     say("the keeper watches %s; its own log is the run's standard error", ", ".join(clusters.names))
-    keep_wired(clusters, state_file, on_state=_told_state())
-    return Completed(message="the keeper was asked to end")
+    return once("keep-wired", lambda: keep_wired(clusters, state_file, on_state=_told_state()), "the keeper was asked to end")
 
 
 @flow(name="services", flow_run_name="wire", persist_result=False)
@@ -197,6 +196,10 @@ def _told_state() -> Any:
     """Return what publishes a keeper's state as an artifact, whenever something has changed that people care for."""
     before: list[Any] = [None]
 
+    @aside  # a state file is written also while Prefect is away
+    def publish(said: tuple[str, str]) -> None:
+        show("services-keeper", *said)
+
     def tell(keeper: Keeper) -> None:
         state = state_of(keeper)
         matters = {
@@ -211,6 +214,6 @@ def _told_state() -> Any:
         sentence = state["obstacle"] or ("wires" if state["leads"] else "stands by")
         rows = [{"cluster": name, **{key: str(value) for key, value in of.items()}} for name, of in state["clusters"].items()]
         held = table(state["held"]) if state["held"] else "no withdrawal waits for a person"
-        show("services-keeper", f"keeper: {sentence}", f"## {sentence}\n\n{table(rows)}\n\n{held}")
+        publish((f"keeper: {sentence}", f"## {sentence}\n\n{table(rows)}\n\n{held}"))
 
     return tell

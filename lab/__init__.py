@@ -5,7 +5,7 @@
 
 from lab.errors import CommandFailed, LabError, TookTooLong
 from lab.status import ClusterStatus, LabStatus
-from lab.verbs import cut, down, ensure, heal, image, look, start, stop, up
+from lab.verbs import cut, down, ensure, heal, image, kill, look, slow, start, stop, up, wan
 
 __all__ = [
     "ClusterStatus",
@@ -18,8 +18,11 @@ __all__ = [
     "ensure",
     "heal",
     "image",
+    "kill",
     "look",
+    "slow",
     "start",
     "stop",
     "up",
+    "wan",
 ]

@@ -108,7 +108,7 @@ def ensure(say: Say) -> Binaries:
     found = {binary.name: path for binary in BINARIES if (path := _present(binary, homes[binary]))}
     missing = [binary for binary in BINARIES if binary.name not in found]
     if missing:
-        with _only_one(cache() / "build.lock", say):
+        with alone_in_cache("build.lock", say):
             found |= _build_all(missing, homes, say)
     return Binaries(found)
 
@@ -143,7 +143,9 @@ def _version_fits(path: Path, binary: Binary) -> bool:
 
 
 @contextmanager
-def _only_one(lock: Path, say: Say) -> Iterator[None]:
+def alone_in_cache(name: str, say: Say) -> Iterator[None]:
+    """Hold a lock of the cache against all other labs of this user, who may be filling it just now."""
+    lock = cache() / name
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as handle:
         try:

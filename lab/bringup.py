@@ -8,10 +8,13 @@ from pathlib import Path
 
 from lab import (
     addons,
+    agents,
     binaries,
     cgroups,
     cleanup,
     controlplane,
+    dnsservers,
+    faults,
     hub,
     images,
     kubeconfig,
@@ -19,9 +22,12 @@ from lab import (
     mountspace,
     network,
     nodes,
+    orders,
     processes,
+    recovery,
     services,
     settings,
+    shop,
     slots,
     system,
 )
@@ -38,14 +44,14 @@ def settle(folder: Path, simulated_nodes: int | None, real_nodes: bool | None, s
     if simulated_nodes is None:
         simulated_nodes = before.simulated_nodes if before else int(not real)
     slot = slots.reclaim(folder, before.slot) if before else slots.claim(folder, _objection(folder, real))
-    asked = Settings(slot, real, simulated_nodes)
+    asked = Settings(slot, real, simulated_nodes, before.round_trip if before else 0.0)
     settings.write(folder, asked)
     return asked
 
 
-def everything(layout: Layout, programs: Binaries, simulated_nodes: int, say: Say) -> None:
-    """Have all sites serving, with that many simulated nodes in each."""
-    archives = images.archives(programs, binaries.cache() / "images") if layout.real_nodes else []
+def everything(layout: Layout, programs: Binaries, asked: Settings, say: Say) -> None:
+    """Have all sites serving, with as many simulated nodes in each, and as far from each other, as is asked for."""
+    archives = _archives(programs, say) if layout.real_nodes else []
     controlplane.end_strays(layout.clusters)
     kubeconfig.write(layout, programs)
     hub.ensure(layout.hub, programs)
@@ -55,13 +61,16 @@ def everything(layout: Layout, programs: Binaries, simulated_nodes: int, say: Sa
         say("networks and control groups ready")
 
     def one(cluster: ClusterLayout) -> None:
-        connect(cluster)
+        connect(cluster, layout, asked.round_trip)
         site(cluster, layout, programs, say, archives)
-        addons.scale_simulated(cluster, programs, simulated_nodes)
+        addons.scale_simulated(cluster, programs, asked.simulated_nodes)
 
     with ThreadPoolExecutor(len(layout.clusters)) as pool:
         sites = [pool.submit(one, cluster) for cluster in layout.clusters]
     _raise_errors(sites)
+    agents.ensure(layout, say)
+    recovery.write(layout)
+    shop.ensure(layout)
 
 
 def site(cluster: ClusterLayout, layout: Layout, programs: Binaries, say: Say, archives: Iterable[Path] = ()) -> None:
@@ -78,10 +87,13 @@ def site(cluster: ClusterLayout, layout: Layout, programs: Binaries, say: Say, a
         services.wait_definitions(cluster)
 
 
-def connect(cluster: ClusterLayout) -> None:
-    """Have a site's network as if it had never been cut."""
+def connect(cluster: ClusterLayout, layout: Layout, round_trip: float) -> None:
+    """Have a site's network as if it had never been cut or slowed; ``round_trip`` is the distance of the cities in ms."""
     if cluster.real_node:
         network.heal(cluster)
+        faults.heal(cluster, None)
+        faults.forget_slowness(cluster)
+        faults.set_pace(layout, cluster, round_trip)
     else:
         processes.unpause(cluster, "kube-apiserver")
 
@@ -92,6 +104,7 @@ def _control_plane(cluster: ClusterLayout, programs: Binaries) -> None:
 
 
 def _node(cluster: ClusterLayout, programs: Binaries, say: Say) -> None:
+    dnsservers.ensure(cluster, say)
     started = nodes.ensure_agents(cluster, programs)
     services.wait_definitions(cluster)
     addons.ensure_dns(cluster, programs)
@@ -101,6 +114,16 @@ def _node(cluster: ClusterLayout, programs: Binaries, say: Say) -> None:
     addons.wait_dns(cluster)
     say(f"{cluster.name}: DNS answers")
     monitoring.ensure(cluster, programs)
+
+
+def _archives(programs: Binaries, say: Say) -> list[Path]:
+    folder = binaries.cache() / "images"
+    found = images.archives(programs, folder)
+    try:
+        return [*found, images.archive(orders.image(say), folder)]
+    except LabError as error:  # everything else of the lab is there without it
+        say(f"without the image {orders.NAME}: {error}")
+        return found
 
 
 def _enclose(layout: Layout) -> None:

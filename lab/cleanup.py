@@ -12,9 +12,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import cgroups, controlplane, mounts, mountspace, network, processes, slots, system
+from lab import cgroups, controlplane, databases, mounts, mountspace, network, processes, slots, system
 from lab.errors import LabError
-from lab.layout import ClusterLayout, Layout
+from lab.layout import AGENT, ClusterLayout, Layout
 
 
 def remove(layout: Layout, say: Callable[[str], None]) -> None:
@@ -24,11 +24,13 @@ def remove(layout: Layout, say: Callable[[str], None]) -> None:
     controlplane.end_strays(layout.clusters)
     for cluster in layout.clusters:
         kill(cluster)
-    for part in layout.hub.parts:
-        processes.stop(layout.hub, part, grace=0)
+    for home in (layout.hub, layout.wires):
+        for part in home.parts:
+            processes.stop(home, part, grace=0)
     say("processes ended")
     if _is_linux_root():
         _remove_from_machine(layout)
+        databases.remove(layout)
         say("mounts, networks and control groups removed")
     remove_files(layout.directory)
     say("files removed")
@@ -45,14 +47,15 @@ def kill(cluster: ClusterLayout) -> None:
     """Kill all processes and pods of a cluster at once."""
     if _is_linux_root() and cluster.real_node:
         cgroups.kill(cluster.cgroup)
-    for part in cluster.parts:
+    for part in (*cluster.parts, AGENT):
         processes.stop(cluster, part, grace=0)
 
 
 def traces(layout: Layout) -> list[str]:
     """List what there is of a lab on this machine outside its folder."""
     groups = [layout.cgroup] if cgroups.exists(layout.cgroup) else []
-    return network.traces(layout) + groups
+    homes = {str(cluster.databases) for cluster in layout.clusters if cluster.databases.exists()}
+    return [*network.traces(layout), *groups, *homes]
 
 
 def _remove_from_machine(layout: Layout) -> None:

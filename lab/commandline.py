@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import signal
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +14,13 @@ from rich.console import Console
 from rich.table import Table
 
 import lab
+from flotilla.ledger import judge
 from lab import binaries as programs
-from lab.layout import CLUSTERS, CONTROL_PLANE, HUB, NODE
+from lab import load as loads
+from lab.cables import ROUND_TRIP
+from lab.layout import AGENT, CLUSTERS, CONTROL_PLANE, DNS, HUB, NODE, ORDERS_PORT, PORTS, POSTGRES
 
-_PARTS = f"{', '.join(CONTROL_PLANE + NODE)}; of the hub: {', '.join(HUB)}"
+_PARTS = f"{', '.join((*CONTROL_PLANE, *NODE, DNS, AGENT, POSTGRES))}; of the hub: {', '.join(HUB)}"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,7 +30,17 @@ app = typer.Typer(
     "The lab lives in .lab of this checkout, or in FLOTILLA_LAB_DIR.",
 )
 
+
+class Distance(StrEnum):
+    """Whether the cities are apart."""
+
+    ON = "on"
+    OFF = "off"
+
+
 Site = Annotated[str, typer.Argument(help=f"One of {', '.join(CLUSTERS)}.", metavar="SITE")]
+Cuttable = Annotated[str | None, typer.Argument(help=f"One of {', '.join(PORTS)}; without it all.", metavar="[PART]")]
+OneWay = Annotated[str | None, typer.Option(help="in: the site hears nothing; out: nobody hears it.", metavar="in|out")]
 SiteOrHub = Annotated[str, typer.Argument(help=f"One of {', '.join(CLUSTERS)}, hub.", metavar="SITE")]
 
 
@@ -40,10 +56,21 @@ def up(
     """Bring the lab up, or repair what has died of it. Quick when all is well."""
     seen = lab.up(simulated_nodes=simulated_nodes, real_nodes=real_nodes, say=_say)
     _print(seen)
-    store = f" FLOTILLA_STORE={seen.hub.store}" if seen.hub else ""
-    print(f"\nexport KUBECONFIG={seen.kubeconfig}{store} PATH={seen.binaries}:$PATH")
+    print(f'\neval "$({sys.executable} -m lab env)"    # kubectl and flotilla act on it from this shell then')
     if not seen.is_up:
         raise typer.Exit(1)
+
+
+@app.command()
+def env() -> None:
+    """Print the variables with which this shell's programs act on the lab: eval "$(python -m lab env)"."""
+    seen = lab.look()
+    if not seen.kubeconfig.exists():
+        print("there is no lab: python -m lab up", file=sys.stderr)
+        raise typer.Exit(1)
+    for name, value in seen.variables.items():
+        print(f"export {name}={shlex.quote(value)}")
+    print(f"export PATH={shlex.quote(f'{seen.binaries}:{Path(sys.executable).parent}')}:$PATH")
 
 
 @app.command()
@@ -66,17 +93,79 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For other progr
 
 
 @app.command()
-def cut(site: Site) -> None:
-    """Take a site's network away, both ways: silence outside, everything goes on inside."""
-    lab.cut(site)
-    print(f"{site} is cut; undo with: python -m lab heal {site}")
+def cut(site: Site, part: Cuttable = None, one_way: OneWay = None) -> None:
+    """Take a site's network away, or that of one part: silence outside, everything goes on inside."""
+    lab.cut(site, part, way=one_way)
+    print(f"{site}: {part or 'everything'} is cut{_way(one_way)}; undo with: python -m lab heal {site}{_word(part)}")
 
 
 @app.command()
-def heal(site: Site) -> None:
-    """Give a site's network back."""
-    lab.heal(site)
-    print(f"{site} is connected")
+def slow(site: Site, milliseconds: Annotated[float, typer.Argument(min=0, metavar="MS")], one_way: OneWay = None) -> None:
+    """Have all that goes to and from a site take that much longer each way, or one way; 0 ends it."""
+    lab.slow(site, milliseconds, way=one_way)
+    print(f"{site} is slower by {milliseconds:g} ms{_way(one_way) or ' each way'}; undo with: python -m lab heal {site}")
+
+
+@app.command()
+def heal(site: Site, part: Cuttable = None) -> None:
+    """Undo what was cut or slowed at a site, or at one part of it."""
+    lab.heal(site, part)
+    print(f"{site}: {part or 'everything'} is connected")
+
+
+@app.command()
+def wan(
+    state: Annotated[Distance, typer.Argument(metavar="on|off")],
+    round_trip: Annotated[float, typer.Option(min=0.1, help="Milliseconds from one city to the other and back.")] = ROUND_TRIP,
+) -> None:
+    """Have the remote city as far away as it would be, or not; it stays so until it is changed, also over `up`."""
+    distance = round_trip if state is Distance.ON else 0.0
+    lab.wan(distance)
+    print(f"the cities are {distance:g} ms apart" if distance else "the cities are next to each other")
+
+
+@app.command()
+def kill(
+    site: SiteOrHub, part: Annotated[str | None, typer.Argument(help=f"One of {_PARTS}, postgres; else all.")] = None
+) -> None:
+    """End one part of a site with SIGKILL, or the whole site with its pods at once, as a power failure does."""
+    lab.kill(site, part)
+    print(f"{site}: {part or 'everything'} killed; undo with: python -m lab start {site}{_word(part)}")
+
+
+@app.command()
+def load(
+    ledger: Annotated[Path, typer.Option(help="The file that attempts are appended to.")],
+    name: Annotated[str, typer.Option(help="The DNS name that users know.")] = "orders.fleet.test.",
+    port: Annotated[int, typer.Option()] = ORDERS_PORT,
+    dns: Annotated[list[str] | None, typer.Option(help="DNS servers, ADDRESS or ADDRESS:PORT; without it the lab's.")] = None,
+    rate: Annotated[float, typer.Option(min=0.1, help="Orders a second.")] = 200.0,
+    seconds: Annotated[float, typer.Option(min=0.1)] = 30.0,
+    connections: Annotated[int, typer.Option(min=1, max=500)] = 16,
+    ignore_ttl: Annotated[bool, typer.Option("--ignore-ttl", help="Keep the first answer of DNS for good.")] = False,
+) -> None:
+    """Place orders as users do, outside all sites, and keep a ledger of what was acknowledged."""
+    servers = [_server(one) for one in dns or [cluster.node_address or "" for cluster in lab.look().clusters]]
+    asked = loads.Asked(name, port, servers, rate, seconds, connections, keeps_ttl=not ignore_ttl)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where whoever started this in the background ignores them
+        signal.signal(number, signal.default_int_handler)
+    attempts = loads.run(asked, ledger, _say)
+    print(judge(attempts, (one.id for one in attempts if one.is_acknowledged)))
+
+
+@app.command()
+def ledger(
+    file: Path,
+    url: Annotated[
+        list[str] | None, typer.Option(help="An application to ask for all ids; the first that answers counts.")
+    ] = None,
+) -> None:
+    """Compare a ledger with the orders that are there: exit code 0 if no promise was broken, 1 otherwise."""
+    urls = url or [f"http://{cluster.node_address}:{ORDERS_PORT}" for cluster in lab.look().clusters]
+    verdict = loads.compare(file, urls)
+    print(verdict)
+    if not verdict.is_clean:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -116,6 +205,21 @@ def binaries() -> None:
         print(f"{name:24} {path}")
 
 
+def _word(part: str | None) -> str:
+    return f" {part}" if part else ""
+
+
+def _way(one_way: str | None) -> str:
+    return f", {one_way} only" if one_way else ""
+
+
+def _server(text: str) -> tuple[str, int]:
+    address, _, port = text.partition(":")
+    if port and not port.isdecimal():
+        raise lab.LabError(f"no DNS server {text!r}: expected ADDRESS or ADDRESS:PORT")
+    return address, int(port or 53)
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -133,7 +237,14 @@ def _print(seen: lab.LabStatus) -> None:
     Console(width=160).print(table)
     if seen.hub:
         print(f"hub is {seen.hub.state}: {seen.hub.reason or f'samples of all clusters at {seen.hub.store}'}")
+    for database in seen.databases:
+        where = f"PostgreSQL at {database.host}:{database.port}, agent at {database.agent}"
+        print(f"database of {database.site} is {database.state}: {database.reason or f'{database.role}; {where}'}")
+    if seen.without_databases:
+        print(f"without databases: {seen.without_databases}")
     for cluster in seen.clusters:
+        if cluster.round_trip:
+            print(f"{cluster.name} is {cluster.round_trip:g} ms away, there and back")
         if cluster.reason:
             print(f"{cluster.name} is {cluster.state}: {cluster.reason}")
 

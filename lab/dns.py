@@ -6,23 +6,34 @@ import secrets
 import socket
 import struct
 
-_ASKED = "kubernetes.default.svc.cluster.local"
+_KUBERNETES = "kubernetes.default.svc.cluster.local"
 _RECURSION_DESIRED = 0x0100
 A, TXT = 1, 16
 _IN = 1
 
 
-def answers(server: str, name: str = _ASKED, kind: int = A, *, timeout: float = 1) -> bool:
+def answers(server: str, name: str = _KUBERNETES, kind: int = A, *, timeout: float = 1) -> bool:
     """Tell whether a server has a record of a name: without one, of the API server's Service, which every cluster has."""
+    number, reply = _asked(server, name, kind, timeout)
+    return is_answer(reply, number)
+
+
+def replies(server: str, name: str, *, timeout: float = 1) -> bool:
+    """Tell whether a server says anything to a question, be it that it does not know."""
+    number, reply = _asked(server, name, A, timeout)
+    return reply[:2] == struct.pack(">H", number)
+
+
+def _asked(server: str, name: str, kind: int, timeout: float) -> tuple[int, bytes]:
+    """Ask a server; return the question's number and the reply, empty where there is none in time."""
     number = secrets.randbelow(1 << 16)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(timeout)
         try:
             client.sendto(question(number, name, kind), (server, 53))
-            reply = client.recv(4096)
+            return number, client.recv(4096)
         except OSError:
-            return False
-    return is_answer(reply, number)
+            return number, b""
 
 
 def question(number: int, name: str, kind: int = A) -> bytes:

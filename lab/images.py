@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import platform
 import struct
 import tarfile
@@ -65,7 +66,7 @@ def archive(image: Image, folder: Path) -> Path:
     file = folder / f"{image.name.replace('/', '_').replace(':', '_')}-{digest}.tar"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_suffix(".unfinished")
+        unfinished = file.with_suffix(f".{os.getpid()}.unfinished")  # another lab may be writing the same one just now
         write(image, unfinished)
         unfinished.rename(file)
     return file
@@ -169,13 +170,16 @@ def _layer(image: Image) -> bytes:
             info.type, info.mode = tarfile.DIRTYPE, 0o1777
             layer.addfile(info)
         for path, source in _files(image):
-            _add(layer, path, source.read_bytes(), 0o755)
+            if source.is_symlink():
+                _link(layer, path, str(source.readlink()))
+            else:
+                _add(layer, path, source.read_bytes(), 0o755)
     return out.getvalue()
 
 
 def _files(image: Image) -> Iterator[tuple[str, Path]]:
     for path, source in image.files.items():
-        if source.is_dir():
+        if source.is_dir() and not source.is_symlink():
             yield from ((f"{path}/{file.relative_to(source)}", file) for file in sorted(source.rglob("*")) if file.is_file())
         else:
             yield path, source
@@ -185,6 +189,12 @@ def _add(archive_: tarfile.TarFile, path: str, content: bytes, mode: int = 0o644
     info = tarfile.TarInfo(path)
     info.size, info.mode = len(content), mode
     archive_.addfile(info, io.BytesIO(content))
+
+
+def _link(archive_: tarfile.TarFile, path: str, target: str) -> None:
+    info = tarfile.TarInfo(path)
+    info.type, info.linkname = tarfile.SYMTYPE, target
+    archive_.addfile(info)
 
 
 def _member(content: tarfile.TarFile, name: str) -> dict[str, Any]:

@@ -16,7 +16,18 @@ CLUSTERS = ("production", "same-city", "remote")
 SLOTS = 64
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller")
 NODE = ("containerd", "kubelet", "kube-proxy")
+DNS = "dns"  # answers users where the fleet's services are
+AGENT, POSTGRES = "agent", "postgres"  # a site's database, and what guards it
 HUB = ("victoria-metrics", "alertmanager", "vmalert")
+POSTGRES_PORT, AGENT_PORT, ORDERS_PORT = 5432, 8443, 30080  # at a site's own address
+PORTS = {  # protocol and port by which each part is reached from other sites
+    "postgres": (("tcp", POSTGRES_PORT),),
+    "agent": (("tcp", AGENT_PORT),),
+    "dns": (("udp", 53), ("tcp", 53)),
+    "orders": (("tcp", ORDERS_PORT),),
+    "kube-apiserver": (("tcp", 6443),),
+    "kubelet": (("tcp", 10250),),
+}
 
 _FIRST_NETWORK = 128  # slot 0 has 10.128.0.0/16, slot 63 has 10.191.0.0/16
 _FIRST_PORT = 26000  # below the ports that Linux gives out by itself (32768 and up)
@@ -132,6 +143,11 @@ class ClusterLayout:
         return self.lab / "kwok" / "clusters" / self.name
 
     @property
+    def databases(self) -> Path:
+        """What the sites' databases need, outside the lab's folder: PostgreSQL's user may not be let into that."""
+        return Path("/var/lib/flotilla-lab") / str(self.slot)
+
+    @property
     def socket(self) -> Path:
         """The socket of containerd."""
         return self.directory / "containerd.sock"
@@ -139,7 +155,7 @@ class ClusterLayout:
     @property
     def parts(self) -> tuple[str, ...]:
         """The names of its processes, in the order in which they start."""
-        return CONTROL_PLANE + NODE if self.real_node else CONTROL_PLANE
+        return (*CONTROL_PLANE, *NODE, DNS) if self.real_node else CONTROL_PLANE
 
     def log(self, part: str) -> Path:
         """Where one of its processes writes."""
@@ -184,6 +200,23 @@ class Hub:
     def parts(self) -> tuple[str, ...]:
         """The names of its processes, in the order in which they start."""
         return HUB
+
+    def log(self, part: str) -> Path:
+        """Where one of its processes writes."""
+        return self.directory / f"{part}.log"
+
+
+@dataclass(frozen=True)
+class Wires:
+    """The sites' cables, as far as processes carry them: one a site, named like it."""
+
+    directory: Path
+    name: str = "wires"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of its processes."""
+        return CLUSTERS
 
     def log(self, part: str) -> Path:
         """Where one of its processes writes."""
@@ -239,6 +272,11 @@ class Layout:
     def hub(self) -> Hub:
         """What serves the fleet as a whole, on no site."""
         return Hub(self.directory / "hub", first_port(self.slot) + _HUB_PORTS)
+
+    @property
+    def wires(self) -> Wires:
+        """What carries the cables that take their time."""
+        return Wires(self.directory / "wires")
 
     def cluster(self, name: str) -> ClusterLayout:
         """Return the cluster of that name; KeyError where there is none."""

@@ -21,12 +21,15 @@ UNANSWERED = 2  # seconds; a packet and its answer take less, wherever both are 
 
 def create(layout: Layout) -> None:
     """Make what is missing of bridge, namespaces, cables, routes and rules; leave alone what is there."""
-    if not _link_exists(layout.bridge):
+    if not link_exists(layout.bridge):
         _create_bridge(layout)
     for cluster in layout.clusters:
         if not cluster.namespace_path.exists():
-            _create_site(layout, cluster)
-        _configure_namespace(layout, cluster)
+            run("ip", "netns", "add", cluster.namespace)
+        if link_exists(cluster.uplink):
+            _configure_namespace(layout, cluster)
+        else:  # in a new site, and where a delay line has ended
+            lay_cable(layout, cluster)
     _create_routes(layout)
     for table, chain, rule in rules(layout):
         if not succeeds("iptables", "-w", "-t", table, "-C", chain, *rule):
@@ -47,8 +50,30 @@ def remove(layout: Layout) -> None:
 
 def traces(layout: Layout) -> list[str]:
     """List what there is of a lab's network on this machine, by name."""
-    links = [name for name in (layout.bridge, *(cluster.uplink for cluster in layout.clusters)) if _link_exists(name)]
+    links = [name for name in (layout.bridge, *(cluster.uplink for cluster in layout.clusters)) if link_exists(name)]
     return links + [str(cluster.namespace_path) for cluster in layout.clusters if cluster.namespace_path.exists()]
+
+
+def lay_cable(layout: Layout, cluster: ClusterLayout) -> None:
+    """Have a plain cable between bridge and site, in the place of whatever was there."""
+    take_cable(cluster)
+    peer = ["peer", "name", "eth0", "address", cluster.node_mac, "netns", cluster.namespace]
+    run("ip", "link", "add", cluster.uplink, "type", "veth", *peer)
+    run("ip", "link", "set", cluster.uplink, "master", layout.bridge, "up")
+    _configure_namespace(layout, cluster)
+
+
+def plug_in(layout: Layout, cluster: ClusterLayout, inner: str) -> None:
+    """Have another cable, whose ends are here under the names of uplink and ``inner``, between bridge and site."""
+    run("ip", "link", "set", inner, "netns", cluster.namespace)
+    run("ip", "-n", cluster.namespace, "link", "set", inner, "name", "eth0", "address", cluster.node_mac)
+    run("ip", "link", "set", cluster.uplink, "master", layout.bridge, "up")
+    _configure_namespace(layout, cluster)
+
+
+def take_cable(cluster: ClusterLayout) -> None:
+    """Have no cable to the site; its other end goes with it."""
+    _delete_link(cluster.uplink)
 
 
 def cut(cluster: ClusterLayout) -> None:
@@ -67,6 +92,11 @@ def is_cut(cluster: ClusterLayout) -> bool:
     return flags.exists() and not int(flags.read_text(), 16) & 1  # IFF_UP
 
 
+def inside(cluster: ClusterLayout, *command: str) -> str:
+    """Run a command in the site's network; return what it printed."""
+    return run("nsenter", f"--net={cluster.namespace_path}", "--", *command)
+
+
 def routes() -> list[IPv4Network]:
     """Where this machine's routes lead, in all of its tables."""
     found = json.loads(run("ip", "-json", "-4", "route", "show", "table", "all") or "[]")
@@ -77,7 +107,8 @@ def _target(destination: str) -> str:
     return "0.0.0.0/0" if destination == "default" else destination
 
 
-def _link_exists(name: str) -> bool:
+def link_exists(name: str) -> bool:
+    """Whether there is a link of that name outside the sites."""
     return (Path("/sys/class/net") / name).exists()
 
 
@@ -85,7 +116,7 @@ def _delete_link(name: str) -> None:
     try:
         run("ip", "link", "delete", name)
     except CommandFailed:
-        if _link_exists(name):  # not: gone just now, with its namespace
+        if link_exists(name):  # not: gone just now, with its namespace or its delay line
             raise
 
 
@@ -97,30 +128,21 @@ def _create_bridge(layout: Layout) -> None:
     run("sysctl", "-qw", f"net.ipv4.conf.{layout.bridge}.route_localnet=1")
 
 
-def _create_site(layout: Layout, cluster: ClusterLayout) -> None:
-    run("ip", "netns", "add", cluster.namespace)
-    _delete_link(cluster.uplink)  # a cable whose other end went with an earlier namespace
-    peer = ["peer", "name", "eth0", "address", cluster.node_mac, "netns", cluster.namespace]
-    run("ip", "link", "add", cluster.uplink, "type", "veth", *peer)
-    run("ip", "link", "set", cluster.uplink, "master", layout.bridge, "up")
-
-
 def _configure_namespace(layout: Layout, cluster: ClusterLayout) -> None:
-    inside = ("ip", "-n", cluster.namespace)
-    run(*inside, "link", "set", "lo", "up")
-    run(*inside, "addr", "replace", f"{cluster.node_address}/{layout.bridge_prefix}", "dev", "eth0")
-    run(*inside, "link", "set", "eth0", "up")
+    ip = ("ip", "-n", cluster.namespace)
+    run(*ip, "link", "set", "lo", "up")
+    run(*ip, "addr", "replace", f"{cluster.node_address}/{layout.bridge_prefix}", "dev", "eth0")
+    run(*ip, "link", "set", "eth0", "up")
     # Only for the look-up before kube-proxy rewrites the address: there is no default route, and nothing leaves the machine.
-    run(*inside, "route", "replace", str(cluster.service_range), "dev", "eth0")
+    run(*ip, "route", "replace", str(cluster.service_range), "dev", "eth0")
     for other in layout.clusters:
         if other != cluster:
-            _know_neighbour(inside, other, "eth0")
-            run(*inside, "route", "replace", str(other.pod_range), "via", other.node_address, "dev", "eth0")
-    enter = ("nsenter", f"--net={cluster.namespace_path}", "--")
-    run(*enter, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.bridge.bridge-nf-call-iptables=1")
+            _know_neighbour(ip, other, "eth0")
+            run(*ip, "route", "replace", str(other.pod_range), "via", other.node_address, "dev", "eth0")
+    inside(cluster, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.bridge.bridge-nf-call-iptables=1")
     # A connection that was begun to a lost endpoint stays bound to it, and so does a later one from the same port, for as long
     # as the kernel remembers it: 120 s by default, in which some connections fail though no endpoint is lost any more.
-    run(*enter, "sysctl", "-qw", f"net.netfilter.nf_conntrack_tcp_timeout_syn_sent={UNANSWERED}")
+    inside(cluster, "sysctl", "-qw", f"net.netfilter.nf_conntrack_tcp_timeout_syn_sent={UNANSWERED}")
 
 
 def _create_routes(layout: Layout) -> None:

@@ -19,9 +19,9 @@ from pathlib import Path
 from lab import cgroups, mountspace
 from lab.commands import run
 from lab.errors import CommandFailed, TookTooLong
-from lab.layout import ClusterLayout, Hub
+from lab.layout import ClusterLayout, Hub, Wires
 
-Home = ClusterLayout | Hub
+Home = ClusterLayout | Hub | Wires
 """Whose process it is."""
 
 

@@ -18,6 +18,7 @@ class Settings:
     slot: int
     real_nodes: bool
     simulated_nodes: int
+    round_trip: float = 0.0  # ms between the cities
 
     def layout(self, directory: Path) -> Layout:
         """Return the lab's names, addresses and paths."""

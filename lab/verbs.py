@@ -1,4 +1,7 @@
-"""The lab's verbs: up, down, status, cut, heal, stop, start, image. Each may be repeated, and looks before it acts."""
+"""The lab's verbs: up, down, status, cut, slow, heal, stop, kill, start, wan, image.
+
+Each may be repeated, and looks before it acts.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lab import (
+    agents,
     binaries,
     bringup,
     cleanup,
     controlplane,
+    databases,
+    dnsservers,
+    faults,
     hub,
     images,
     kubeconfig,
@@ -24,9 +31,10 @@ from lab import (
     status,
     system,
 )
+from lab.cables import Delay
 from lab.errors import LabError
-from lab.layout import CLUSTERS, ClusterLayout, Layout
-from lab.processes import Home
+from lab.layout import AGENT, CLUSTERS, DNS, POSTGRES, ClusterLayout, Hub, Layout
+from lab.settings import Settings
 from lab.status import LabStatus
 
 Say = Callable[[str], None]
@@ -49,11 +57,12 @@ def up(*, simulated_nodes: int | None = None, real_nodes: bool | None = None, sa
         layout = asked.layout(folder)
         if layout.real_nodes:
             system.ensure_packages(say)
+            databases.ensure_package(say)
             with slots.alone_in(slots.registry()):
                 system.allow_instances(slots.limit_before(), say)
         programs = binaries.ensure(say)
         say(f"lab {folder}, slot {asked.slot}")
-        bringup.everything(layout, programs, asked.simulated_nodes, say)
+        bringup.everything(layout, programs, asked, say)
         return status.look(layout, kubeconfig.tools(layout))
 
 
@@ -90,24 +99,57 @@ def ensure(*, say: Say = silent) -> LabStatus:
     return dataclasses.replace(after, reused=running)
 
 
-def cut(site: str) -> None:
-    """Take a site's network away in both directions; inside the site everything goes on."""
+def cut(site: str, part: str | None = None, *, way: str | None = None) -> None:
+    """Take a site's network away, or that of one part of it, in both directions or in one; inside everything goes on.
+
+    ``way``, seen from the site: ``in``: it hears nothing; ``out``: nobody hears it.
+    """
     cluster = _cluster(site)
-    if cluster.real_node:
-        network.cut(cluster)
+    faults.check_part(part)
+    faults.check_way(way)
+    if part is None and way is None:
+        _cut_wholly(cluster)
     else:
-        processes.pause(cluster, "kube-apiserver")
+        faults.cut(_real(cluster), part, way)
 
 
-def heal(site: str) -> None:
-    """Give a site's network back."""
-    bringup.connect(_cluster(site))
+def slow(site: str, milliseconds: float, *, way: str | None = None) -> None:
+    """Have all that goes to and from a site, or one way, take longer; 0 takes the slowness away."""
+    cluster, asked = _real(_cluster(site)), _settings()
+    faults.check_way(way)
+    delay = Delay(milliseconds if way != "out" else 0.0, milliseconds if way != "in" else 0.0)
+    faults.slow(_layout(), cluster, delay, asked.round_trip)
+
+
+def heal(site: str, part: str | None = None) -> None:
+    """Undo what was cut or slowed at a site, or at one part of it."""
+    cluster = _cluster(site)
+    faults.check_part(part)
+    if part is None:
+        bringup.connect(cluster, _layout(), _settings().round_trip)
+    elif cluster.real_node:
+        faults.heal(cluster, part)
+
+
+def kill(site: str, part: str | None = None) -> None:
+    """End one part of a site or of the hub without asking it; without a part, all of it at once, as a power failure does."""
+    stop(site, part, kill=True)
+
+
+def wan(round_trip: float) -> None:
+    """Have the cities that many milliseconds apart, there and back; 0: as if in one place."""
+    folder, layout = settings.directory(), _layout()
+    for cluster in layout.clusters:
+        faults.set_pace(layout, _real(cluster), round_trip)
+    settings.write(folder, dataclasses.replace(_settings(), round_trip=round_trip))
 
 
 def stop(site: str, part: str | None = None, *, kill: bool = False) -> None:
     """End one part of a site or of the hub, or, without a part, all of it with its pods at once, as a power failure does."""
     home = _home(site)
-    if part is not None:
+    if isinstance(home, ClusterLayout) and part in (AGENT, POSTGRES):
+        _stop_database(home, part, kill=kill)
+    elif part is not None:
         processes.stop(home, _part(home, part), grace=0 if kill else 5)
     elif isinstance(home, ClusterLayout):
         cleanup.kill(home)
@@ -121,13 +163,34 @@ def start(site: str, part: str | None = None) -> None:
     home, programs = _home(site), binaries.ensure(silent)
     if not isinstance(home, ClusterLayout):
         hub.ensure(home, programs) if part is None else hub.start(home, _part(home, part), programs)
+    elif part in (AGENT, POSTGRES):
+        _start_database(home, part)
     elif part is None:
         bringup.site(home, _layout(), programs, silent)
-    elif nodes.is_node_part(_part(home, part)):
+        agents.start(home)
+    elif _part(home, part) == DNS:
+        dnsservers.ensure(home, silent)
+    elif nodes.is_node_part(part):
         nodes.start(home, part, programs)
     else:
         controlplane.start(home, part)
         controlplane.wait_ready(home)
+
+
+def _stop_database(cluster: ClusterLayout, part: str, *, kill: bool) -> None:
+    if part == AGENT:
+        processes.stop(cluster, AGENT, grace=0 if kill else 5)
+    else:
+        agents.stop_postgres(cluster, kill=kill)
+
+
+def _start_database(cluster: ClusterLayout, part: str) -> None:
+    if reason := databases.why_none(_layout()):
+        raise LabError(f"the lab has no databases: {reason}")
+    agents.start(cluster)
+    agents.wait_answer(cluster)
+    if part == POSTGRES:
+        agents.start_postgres(cluster)
 
 
 def image(file: Path, name: str | None = None) -> list[str]:
@@ -147,12 +210,31 @@ def _wrapped(file: Path, name: str | None) -> Path:
     return images.archive(images.around_program(file, name or f"localhost/{file.name}:lab"), binaries.cache() / "images")
 
 
-def _layout() -> Layout:
+def _cut_wholly(cluster: ClusterLayout) -> None:
+    if cluster.real_node:
+        network.cut(cluster)
+    else:
+        processes.pause(cluster, "kube-apiserver")
+
+
+def _settings() -> Settings:
     folder = settings.directory()
     asked = settings.read(folder)
     if asked is None:
         raise LabError(f"there is no lab in {folder}: bring it up with `python -m lab up`")
-    return asked.layout(folder)
+    return asked
+
+
+def _layout() -> Layout:
+    return _settings().layout(settings.directory())
+
+
+def _real(cluster: ClusterLayout) -> ClusterLayout:
+    if not cluster.real_node:
+        raise LabError(
+            f"{cluster.name} has no network of its own, since its nodes are simulated: only `cut {cluster.name}` works"
+        )
+    return cluster
 
 
 def _cluster(site: str) -> ClusterLayout:
@@ -161,11 +243,11 @@ def _cluster(site: str) -> ClusterLayout:
     return _layout().cluster(site)
 
 
-def _home(site: str) -> Home:
+def _home(site: str) -> ClusterLayout | Hub:
     return _layout().hub if site == HUB else _cluster(site)
 
 
-def _part(home: Home, part: str) -> str:
+def _part(home: ClusterLayout | Hub, part: str) -> str:
     if part not in home.parts:
         raise LabError(f"{home.name} has no part {part!r}: expected one of {', '.join(home.parts)}")
     return part

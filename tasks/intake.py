@@ -40,11 +40,14 @@ def open_intake(listen: str, intake: Intake) -> ThreadingHTTPServer:
     host, _, port = listen.rpartition(":")
     handler = type("Handler", (_Handler,), {"intake": intake})
     try:
-        server = ThreadingHTTPServer((host.strip("[]"), int(port)), handler)
+        return _Server((host.strip("[]"), int(port)), handler)
     except OSError as error:
         raise Permanent(f"cannot listen on {listen}: {error.strerror or error}") from None
-    server.daemon_threads = True
-    return server
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # who comes while it is busy waits; of a storm on the usual 5 some were reset
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -53,8 +53,8 @@ class Leadership:
     ones alone. So two keepers that start at once do not end up with half of them each.
     """
 
-    def __init__(self, connections: Sequence[Connection], identity: str) -> None:
-        self.identity = identity
+    def __init__(self, connections: Sequence[Connection], identity: str, lease: str = NAME) -> None:
+        self.identity, self._lease = identity, lease
         self._connections = list(connections)
         self._names = [connection.name for connection in connections]
         self._held_until: dict[str, float] = {}
@@ -145,7 +145,7 @@ class Leadership:
             self._live.pop(name, None)
             return
         if answer.status not in (200, 201):
-            raise refused(name, f"renew Lease {NAMESPACE}/{NAME}", answer)
+            raise refused(name, f"renew Lease {NAMESPACE}/{self._lease}", answer)
         self._live[name] = answer.body
         self._facts[name] = parse_lease(answer.body)
         newly = name not in self._held_until
@@ -188,19 +188,19 @@ class Leadership:
         }
 
     def _read(self, connection: Connection) -> dict[str, Any] | None:
-        answer = connection.request("GET", KIND.path(NAMESPACE, NAME), timeout=TIMEOUT)
+        answer = connection.request("GET", KIND.path(NAMESPACE, self._lease), timeout=TIMEOUT)
         if answer.status == 404:
             return None
         if answer.status != 200:
-            raise refused(connection.name, f"read Lease {NAMESPACE}/{NAME}", answer)
+            raise refused(connection.name, f"read Lease {NAMESPACE}/{self._lease}", answer)
         found: dict[str, Any] = answer.body
         return found
 
     def _write(self, connection: Connection, live: dict[str, Any] | None, spec: Mapping[str, Any]) -> Answer:
-        metadata = live["metadata"] if live else {"name": NAME, "namespace": NAMESPACE}
+        metadata = live["metadata"] if live else {"name": self._lease, "namespace": NAMESPACE}
         body = {"apiVersion": KIND.api_version, "kind": KIND.kind, "metadata": metadata, "spec": spec}
         if live:
-            return connection.request("PUT", KIND.path(NAMESPACE, NAME), body=body, timeout=TIMEOUT)
+            return connection.request("PUT", KIND.path(NAMESPACE, self._lease), body=body, timeout=TIMEOUT)
         answer = connection.request("POST", KIND.path(NAMESPACE), body=body, timeout=TIMEOUT)
         if answer.status == 404:
             make_namespace(connection)

@@ -87,6 +87,17 @@ def start_all() -> dict[str, str]:
     return done
 
 
+def handed_otherwise() -> tuple[str, ...]:
+    """Return what the worker that runs was told otherwise than whoever asks: what it keeps, its runs keep, until it ends."""
+    part = _part("worker")
+    process = part.process() if part else None
+    if process is None:
+        return ()
+    told = process.environ()
+    ours = {name for name in (*told, *os.environ) if name == "KUBECONFIG" or name.startswith("FLOTILLA_")}
+    return tuple(sorted(name for name in ours if told.get(name, "") != os.environ.get(name, "")))
+
+
 def _close_lost_runs() -> None:
     """Have runs crashed whose process went with the worker or the machine: they would be under way for ever."""
     body = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "CANCELLING"]}}}, "work_pools": {"name": {"any_": [POOL]}}}

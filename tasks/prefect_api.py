@@ -77,6 +77,11 @@ def _asked(method: str, path: str, body: object) -> tuple[httpx.Response | None,
 
 def submit(deployment: str, parameters: Mapping[str, Any], *, key: str = "") -> dict[str, Any]:
     """Start a run of a deployment ("rollout/rollout") and return it; a repeated ``key`` returns the run it started before."""
+    return submitted(deployment, parameters, key)[0]
+
+
+def submitted(deployment: str, parameters: Mapping[str, Any], key: str = "") -> tuple[dict[str, Any], bool]:
+    """Return a run that was started, and whether it is new: Prefect answers 200 instead of 201 for a key that it knows."""
     found = call("GET", f"/deployments/name/{deployment}")
     if found.status_code == 404:
         raise Permanent(f"Prefect at {api_url()} has no deployment {deployment}: `flotilla server up` registers it")
@@ -86,7 +91,7 @@ def submit(deployment: str, parameters: Mapping[str, Any], *, key: str = "") -> 
     if answer.status_code not in (200, 201):
         raise Permanent(f"{deployment} was not started: {answer.text[:500]}")
     run: dict[str, Any] = answer.json()
-    return run
+    return run, answer.status_code == 201
 
 
 def ensure_running(deployment: str) -> str:
@@ -100,6 +105,23 @@ def ensure_running(deployment: str) -> str:
         return "runs"
     submit(deployment, {})
     return "started"
+
+
+def note_run(deployment: str, name: str, parameters: Mapping[str, Any], outcome: tuple[str, str]) -> dict[str, Any]:
+    """Have a run of a deployment that was done without Prefect among its runs; ``outcome`` is its state's type and message.
+
+    Raises Transient or Permanent where there is no Prefect, or no such deployment.
+    """
+    found = call("GET", f"/deployments/name/{deployment}")
+    if found.status_code == 404:
+        raise Permanent(f"Prefect at {api_url()} has no deployment {deployment}")
+    state = {"type": outcome[0], "message": outcome[1]}
+    body = {"name": name, "flow_id": found.json()["flow_id"], "deployment_id": found.json()["id"], "state": state}
+    answer = call("POST", "/flow_runs/", {**body, "parameters": dict(parameters), "idempotency_key": name})
+    if answer.status_code not in (200, 201):
+        raise Permanent(f"{name} is not among the runs of {deployment}: {answer.text[:500]}")
+    run: dict[str, Any] = answer.json()
+    return run
 
 
 def run_of(run: str) -> dict[str, Any]:
@@ -128,8 +150,12 @@ def waiting() -> list[dict[str, Any]]:
 
 def answer_gate(run: str, decision: str, name: str, reason: str) -> str:
     """Answer a gate; return "" where the answer was taken, else Prefect's reason (which it tells with HTTP 200)."""
-    body = {"run_input": {"decision": decision, "name": name, "reason": reason}}
-    answer = call("POST", f"/flow_runs/{run}/resume", body)
+    return resume(run, {"decision": decision, "name": name, "reason": reason})
+
+
+def resume(run: str, given: Mapping[str, Any]) -> str:
+    """Fill in the form that a run waits with; return "" where it was taken, else Prefect's reason."""
+    answer = call("POST", f"/flow_runs/{run}/resume", {"run_input": dict(given)})
     if answer.status_code >= 400:
         return answer.text[:500]
     told = answer.json()

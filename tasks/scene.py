@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from flotilla import applyset
 from flotilla.intent import Delivery, Intent, RenderedObject
 from flotilla.objects import Manifest, ObjectKey, group_of, key_of
+from flotilla.recovery.replicas import as_recovery_left_it
 from flotilla.rollout import Stray, Wanted
 from tasks.clusters import Connection
 from tasks.objects import Kind, kind_of, kind_of_group, listed, read
@@ -60,7 +61,13 @@ def scene_of(connection: Connection, intent: Intent, *, force: bool = False) -> 
                     kinds[one.key] = kind
     ground, missing = _ground(connection, intent, wanted)
     members = members_of(connection, intent.name, intent.namespace, kinds.values())
-    return Scene(connection, intent.name, intent.namespace, (*ground, *wanted), members, kinds, missing, force=force)
+    kept = (_as_left(one, members.get(one.key)) for one in wanted)
+    return Scene(connection, intent.name, intent.namespace, (*ground, *kept), members, kinds, missing, force=force)
+
+
+def _as_left(one: Wanted, live: Manifest | None) -> Wanted:
+    manifest = as_recovery_left_it(one.item.manifest, live)
+    return one if manifest is one.item.manifest else replace(one, item=replace(one.item, manifest=manifest))
 
 
 def members_of(

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from flotilla.fleet import Fleet, parse_fleet
+from tasks.clusters import Connection, connect, forget_connections
 
 ROOT = Path(__file__).parent.parent
 
@@ -47,3 +48,10 @@ def fleet_lab(request: pytest.FixtureRequest) -> Iterator[FleetLab]:
         os.environ["KUBECONFIG"] = before
     if not running.reused:
         lab.down()
+
+
+@pytest.fixture(scope="session")
+def ways(fleet_lab: FleetLab) -> dict[str, Connection]:
+    """Return the connections to all clusters of the lab, by name."""
+    forget_connections()  # tests of kubeconfigs may have been here before the lab's became the current one
+    return {cluster.name: connect(cluster) for cluster in fleet_lab.fleet.clusters}

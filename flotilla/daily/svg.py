@@ -10,7 +10,7 @@ Point = tuple[float, float]
 
 INK, FAINT, PAPER = "#24292f", "#8c959f", "#ffffff"
 GOOD, BAD, DOUBTFUL = "#1a7f37", "#cf222e", "#9a6700"
-LINES = ("#0969da", "#bf3989", "#1b7c83", "#8250df", "#bc4c00")
+LINES = ("#0969da", "#bf3989", "#1b7c83", "#8250df", "#bc4c00", "#57606a", "#9a6700")
 DASHES = ("", "7 3", "2 3", "10 3 2 3", "4 4")
 
 

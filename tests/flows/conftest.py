@@ -76,7 +76,8 @@ def story(prefect: None, fleet_lab: FleetLab, tmp_path: Path) -> Iterator[Story]
 
 def _hold_schedules() -> None:
     """Have nothing run on its own, but when a test says so."""
-    for name in ("drift/drift", "services/keep-wired", "services/audit", "metrics/collect", "metrics/receive-alerts"):
+    held = ("drift/drift", "services/keep-wired", "services/audit", "metrics/collect", "metrics/receive-alerts")
+    for name in (*held, "recovery/watch", "recovery/watch-too", "recovery/check"):
         found = prefect_api.call("GET", f"/deployments/name/{name}").json()
         for schedule in found["schedules"]:
             path = f"/deployments/{found['id']}/schedules/{schedule['id']}"

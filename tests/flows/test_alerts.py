@@ -7,8 +7,10 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import httpx
 import pytest
 
 from flotilla.errors import Transient
@@ -148,6 +150,27 @@ def test_another_receiver_that_hears_the_same_starts_nothing_twice(fleet, store,
     assert isinstance(first, Start)
     assert first == second
     assert 1 == len(runs_of(first))
+
+
+def test_of_a_storm_of_one_alert_one_asks_prefect_and_all_are_answered(fleet, store, prefect, monkeypatch):
+    watermarks(store, production=5, same_city=5, remote=5)
+    asked, watch = list[str](), Watch(fleet)
+
+    def counted(deployment: str, parameters: dict[str, object], key: str) -> dict[str, object]:
+        asked.append(key)
+        return prefect_api.submit(deployment, parameters, key=key)
+
+    monkeypatch.setattr("flows.alerts.submit", counted)
+    body = webhook("Sure", started="2026-11-23T13:13:13Z", cluster="same-city", how="report")
+    with open_intake("127.0.0.1:0", intake(watch, "s3cret", lambda _: None)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        there, shows = f"http://127.0.0.1:{server.server_address[1]}/alerts", {"Authorization": "Bearer s3cret"}
+        with ThreadPoolExecutor(30) as pool, httpx.Client(headers=shows, timeout=60) as client:
+            answers = list(pool.map(lambda _: client.post(there, content=body), range(1000)))
+        server.shutdown()
+
+    assert {200} == {one.status_code for one in answers}
+    assert 1 == len(asked)
 
 
 def test_an_alert_that_comes_while_prefect_is_away_is_not_taken(fleet, store, prefect, monkeypatch):

@@ -76,7 +76,8 @@ def test_an_upgrade_under_load_loses_no_request(application, fleet_lab):
     client.start()
 
     upgraded = ended(str(prefect_api.submit("rollout/rollout", given | {"images": {"backend": NEW}})["id"]), 300)
-    until(lambda: load.answers["hello from production", version(NEW)], "an answer of the new version in production")
+    both = [(f"hello from {cluster}", version(NEW)) for cluster in ("production", "remote")]
+    until(lambda: all(load.answers[one] for one in both), "answers of the new version out of both clusters")
     load.stop.set()
     client.join()
     drained = [one["message"] for one in prefect_api.logs_of(upgraded["id"], 0) if "drained; idles" in one["message"]]

@@ -47,6 +47,16 @@ def test_a_guarded_server_runs_flows_for_those_who_know_the_password_only(guarde
     assert "s3cret" not in logs
 
 
+def test_a_worker_that_keeps_other_settings_than_the_callers_is_told_of(guarded, monkeypatch):
+    monkeypatch.setenv("FLOTILLA_RECOVERY", "")  # not set and empty are one
+    same = orchestrator.handed_otherwise()
+    monkeypatch.setenv("FLOTILLA_RECOVERY", "elsewhere.yaml")
+    monkeypatch.setenv("KUBECONFIG", "another")
+
+    assert () == same
+    assert ("FLOTILLA_RECOVERY", "KUBECONFIG") == orchestrator.handed_otherwise()
+
+
 def test_what_is_scheduled_is_planned_by_the_server(guarded):
     body = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "deployments": {"name": {"any_": ["drift"]}}}
 

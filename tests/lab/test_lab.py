@@ -231,6 +231,33 @@ def test_a_site_comes_back_from_a_power_failure_with_its_pods(echo: Path) -> Non
     until("they answer", lambda: all(reaches("production", f"{address}:9898") for address in pod_addresses("same-city")))
 
 
+def test_each_site_has_a_database_that_its_agent_guards(own_lab: Path) -> None:
+    found = {database.site: database for database in lab.up().databases}
+    assert [found[name].role for name in CLUSTERS] == ["primary", "standby", "standby"]
+    assert {database.state for database in found.values()} == {"up"}
+    token = found["remote"].token
+    assert oct(Path(token).stat().st_mode & 0o777) == "0o600"
+
+
+def database_state(site: str) -> str:
+    return next(database.state for database in lab.look().databases if database.site == site)
+
+
+def test_a_database_that_is_stopped_stays_so_and_one_that_dies_comes_back(own_lab: Path) -> None:
+    lab.stop("remote", "postgres")
+    assert database_state("remote") == "stopped"
+    assert lab.up().is_up  # what is stopped on purpose is nothing to be repaired
+    assert database_state("remote") == "stopped"
+    lab.start("remote", "postgres")
+    assert database_state("remote") == "up"
+    lab.stop("production", "postgres", kill=True)
+    until("the primary runs again", lambda: database_state("production") == "up")
+    lab.stop("same-city", "agent", kill=True)
+    assert database_state("same-city") == "down"
+    lab.start("same-city", "agent")
+    assert database_state("same-city") == "up"
+
+
 def test_a_pid_that_belongs_to_another_process_now_is_left_alone(own_lab: Path) -> None:
     record = own_lab / "remote" / "processes" / "kube-scheduler.json"
     kept = record.read_text()
@@ -265,6 +292,8 @@ def test_down_leaves_nothing_behind_even_of_a_lab_in_pieces(echo: Path) -> None:
     layout = Layout(echo, lab.look().slot or 0)
     for part in ("containerd", "kube-apiserver"):
         lab.stop("production", part, kill=True)
+    lab.wan(5)
+    lab.cut("same-city", "dns")
     lab.cut("remote")
     assert lab.down()
     assert not echo.exists()
@@ -276,6 +305,7 @@ def test_down_leaves_nothing_behind_even_of_a_lab_in_pieces(echo: Path) -> None:
         assert str(layout.network).split(".0.0/")[0] + "." not in text
     assert not list(Path("/sys/fs/cgroup").rglob(f"flotilla-{layout.slot}"))
     assert not list(Path("/run").glob(f"**/fl{layout.slot}-*"))
+    assert not layout.clusters[0].databases.exists()
     assert not lab.down()
     assert lab.look().clusters == ()
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.client import HTTPConnection
 from typing import Any
 
@@ -90,3 +92,10 @@ def test_other_paths_and_what_is_too_large_are_refused(port, taken):
 def test_an_address_that_is_taken_is_named(port):
     with pytest.raises(Permanent, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
         open_intake(f"127.0.0.1:{port}", Intake("/", {}, Taken()))
+
+
+def test_a_hundred_at_once_wait_for_their_turn_and_none_is_turned_away(taken: Taken) -> None:
+    with open_intake("127.0.0.1:0", Intake("/alerts", {"s3cret": "us"}, taken)) as server, ExitStack() as open_lines:
+        there = ("127.0.0.1", int(server.server_address[1]))
+        for _ in range(100):  # while nobody serves yet
+            open_lines.enter_context(socket.create_connection(there, 0.9))  # who is turned away tries again after a second

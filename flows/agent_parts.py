@@ -1,0 +1,65 @@
+"""What an agent is made of besides its database: its site's DNS server, and who may break the glass."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from flotilla.errors import Refused
+from flotilla.fleet import Cluster
+from flotilla.node.config import AgentConfig
+from flotilla.node.traffic import Traffic
+from flotilla.recovery.approvals import APPROVE, LIFETIME
+from flotilla.recovery.approvals import Verify as Claims
+from flotilla.traffic.config import ExternalDnsTraffic
+from flows.agent import Verify, nobody
+from tasks.clusters import connect
+from tasks.external_dns import ExternalDns
+from tasks.powerdns import of_site
+from tasks.signing import verifier
+
+GLASS = "glass"
+
+
+def traffic_of(config: AgentConfig) -> Traffic | None:
+    """Return the site's DNS, None where the agent's file names none; raises Permanent where its key or cluster is not known."""
+    if config.traffic:
+        return of_site(config.site, config.traffic)
+    return _external(config.site, config.external_dns) if config.external_dns else None
+
+
+def _external(site: str, said: ExternalDnsTraffic) -> ExternalDns:
+    reached = {"file": str(said.kubeconfig), "context": said.context}
+    cluster = Cluster.model_validate(
+        {"name": site, "role": "remote", "site": {"name": site, "city": "none"}, "kubeconfig": reached}
+    )
+    return ExternalDns(connect(cluster), said.zone, said.namespace, said.name)
+
+
+def glass_of(config: AgentConfig) -> Verify:
+    """Return what tells who, of the people whom the agent's file names, agreed to break the glass for a run.
+
+    Signed as ``flotilla recover approve`` signs; raises Refused for what is not theirs, not of this run, or too old.
+    """
+    if not config.approvers:
+        return nobody
+    claims_of = verifier(config.approvers)
+
+    def verify(tokens: Sequence[str], epoch: int, run: str) -> Sequence[str]:
+        return [_agreed(claims_of, token, f"epoch {epoch} of run {run}", run) for token in tokens]
+
+    return verify
+
+
+def _agreed(claims_of: Claims, token: str, what: str, run: str) -> str:
+    try:
+        said = claims_of(token)
+    except ValueError as error:
+        raise Refused(f"{what}: an approval does not hold: {error}") from None
+    wanted = {"gate": GLASS, "run": run, "decision": APPROVE}
+    if wrong := [f"{name} {said.get(name)!r}" for name, value in wanted.items() if said.get(name) != value]:
+        raise Refused(f"{what}: an approval is of something else: {', '.join(wrong)}")
+    now, since, until = time.time(), said.get("iat"), said.get("exp")
+    if not isinstance(since, (int, float)) or not isinstance(until, (int, float)) or not now < until <= since + LIFETIME:
+        raise Refused(f"{what}: an approval has expired: one holds for {LIFETIME:g} s")
+    return str(said["name"])
