@@ -25,6 +25,8 @@ class Stream:
         rest = b""
         try:
             for chunk in self._response.read_chunked():
+                if self._closed:  # ssl takes its layer off a socket that is shut down: what is read then is still encrypted
+                    return
                 *lines, rest = (rest + chunk).split(b"\n")
                 yield from (line for line in lines if line)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:  # ValueError: read of a socket that was closed

@@ -253,6 +253,16 @@ def test_a_stream_that_is_closed_ends_for_who_reads_it(connection):
     assert ended.wait(2.0)
 
 
+def test_nothing_is_read_of_a_stream_after_it_was_closed(connection):
+    stream = connection.stream("/api/v1/configmaps", query={"watch": "1"}, timeout=30)  # begins with all there is
+    lines = iter(stream)
+    json.loads(next(lines))
+
+    stream.close()
+
+    assert [] == list(lines)
+
+
 def test_a_stream_that_is_silent_for_too_long_is_an_error(connection):
     version = connection.request("GET", "/api/v1/configmaps", query={"limit": "1"}).body["metadata"]["resourceVersion"]
     stream = connection.stream(
@@ -301,7 +311,11 @@ class Relay:
                 client, _ = server.accept()
             except OSError:
                 return
-            upstream = socket.create_connection(self.target)
+            try:
+                upstream = socket.create_connection(self.target)
+            except OSError:  # the API server is away: so is what is behind the relay
+                client.close()
+                continue
             self._pairs += [client, upstream]
             for source, sink in ((client, upstream), (upstream, client)):
                 threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
