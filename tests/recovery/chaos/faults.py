@@ -15,6 +15,7 @@ from lab.verbs import _layout
 
 ORCHESTRATOR = "orchestrator"
 RETURNS = "origin-returns"
+LOST = "origin-lost"
 API = "kube-apiserver"
 
 
@@ -82,4 +83,7 @@ _AT_A_SITE: Mapping[str, Fault] = {
 FAULTS: Mapping[str, tuple[str, Fault]] = {
     f"{role}-{name}": (role, fault) for role in ("origin", "target") for name, fault in _AT_A_SITE.items()
 }
-"""Each fault with whose site it is at; beside them the orchestrator itself, and an origin that comes back too early."""
+"""Each fault with whose site it is at, mended while the run goes on.
+
+Beside them the orchestrator itself, an origin that comes back too early, and one that is lost until the run has ended.
+"""

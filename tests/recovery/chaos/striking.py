@@ -14,8 +14,8 @@ from flotilla.recovery.steps import Kind
 from flotilla.recovery.walking import Ask, Stuck
 from flows.answering import Person, decided, question_of
 from lab.layout import AGENT
-from tests.recovery.chaos.cells import Cell, step_at
-from tests.recovery.chaos.faults import FAULTS, ORCHESTRATOR, RETURNS, lose
+from tests.recovery.chaos.cells import OF_THE_LOST, Cell, step_at
+from tests.recovery.chaos.faults import FAULTS, LOST, ORCHESTRATOR, RETURNS, lose
 from tests.recovery.chaos.standing import begin_to_stand
 from tests.recovery.field import CITY, Field, Going
 from tests.recovery.users import Primaries, Users
@@ -85,7 +85,7 @@ class Striking:
         target = next(site for site in CITY if site != origin)
         if cell.runbook is not Kind.SWITCHOVER:
             lose(origin)
-        if cell.runbook in (Kind.REPROTECT, Kind.FAILBACK):  # of the site that was lost, once the other one has taken over
+        if cell.runbook in OF_THE_LOST:  # of the site that was lost, once the other one has taken over
             self._of.move("failover", target).well()
             lab.start(origin, AGENT)
             origin, target = target, origin
@@ -101,13 +101,18 @@ class Striking:
             else:
                 going, result.told = standing.going, "nothing was to be done there"
             self._hold(going)
+            if cell.fault == LOST:  # for good, as far as this run is concerned
+                self._bring_to_end(going, result)
         finally:
             self._mend(cell, sites)
-        self._bring_to_end(going, result)
+        if not _has_ended(going):
+            self._bring_to_end(going, result)
 
     def _break(self, cell: Cell, sites: dict[str, str], going: Going) -> None:
         if cell.fault == ORCHESTRATOR:
             return going.kill()
+        if cell.fault == LOST:
+            return lose(sites["origin"])
         if cell.fault == RETURNS:
             return lab.start(sites["origin"], AGENT)
         role, fault = FAULTS[cell.fault]
@@ -117,7 +122,7 @@ class Striking:
         if cell.fault in FAULTS:
             role, fault = FAULTS[cell.fault]
             fault.mend(sites[role])
-        if cell.runbook is Kind.FAILOVER:
+        if cell.runbook is Kind.FAILOVER or cell.fault == LOST:
             lab.start(sites["origin"], AGENT)
 
     def _hold(self, going: Going) -> None:
@@ -155,6 +160,8 @@ class Striking:
 
     def _choice(self, move: Stuck, result: Result) -> str:
         result.gates.append(move.step.key)
+        if result.cell.fault == LOST and Choice.UNGRACEFUL in move.choices:
+            return Choice.UNGRACEFUL
         if result.gates.count(move.step.key) <= RETRIES:
             return Choice.RETRY
         return Choice.ABORT if Choice.ABORT in move.choices else Choice.END
@@ -163,6 +170,10 @@ class Striking:
         deadline = time.monotonic() + 20
         while going.journal.entries[-1].hash == entry.hash and not going.is_over and time.monotonic() < deadline:
             time.sleep(0.1)
+
+
+def _has_ended(going: Going) -> bool:
+    return going.is_over and _ended(going.journal) is not None
 
 
 def _ended(journal: Journal) -> Entry | None:
