@@ -77,7 +77,7 @@ check: env ## format, lint, types, import contracts, pure tests: under a minute
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
 	@contracts=$$($(VENV)/bin/lint-imports) || { echo "$$contracts"; exit 1; }
-	@$(PYTHON) -m pytest -q -m "not lab and not prefect and not programs and not long" tests/flotilla tests/lab tests/conformance
+	@$(PYTHON) -m pytest -q --hypothesis-profile=quick -m "not lab and not prefect and not programs and not long" tests/flotilla tests/lab tests/conformance
 
 format: env ## the code, formatted
 	@$(VENV)/bin/ruff format .

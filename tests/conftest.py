@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 
 # How long an example takes says something of the machine's load, and nothing of the code.
 settings.register_profile("flotilla", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", settings.get_profile("flotilla"), max_examples=25)  # of `make check`
 settings.load_profile("flotilla")
 
 

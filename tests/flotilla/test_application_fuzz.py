@@ -32,7 +32,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(found for key, one in inner for found in places(one, (*path, key)))]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings().max_examples, deadline=None)
 @given(st.data())
 def test_junk_anywhere_is_refused_in_words_or_taken(data: st.DataObject) -> None:
     documents = copy.deepcopy(data.draw(st.sampled_from(SETS)))

@@ -97,7 +97,7 @@ def sorted_by_text(state: dict[str, Any]) -> dict[str, list[str]]:
     return {name: sorted(map(repr, of)) for name, of in state.items()}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=min(40, settings().max_examples), deadline=None)
 @given(start=fleets, end=fleets, order=st.permutations(NAMES), looks=st.lists(st.booleans(), min_size=6, max_size=6))
 def test_the_order_of_events_does_not_matter(start, end, order, looks):
     went = Clusterset(now=0)
@@ -111,7 +111,7 @@ def test_the_order_of_events_does_not_matter(start, end, order, looks):
     assert sorted_by_text(shown(made(end).settle())) == sorted_by_text(shown(went.settle()))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=min(40, settings().max_examples), deadline=None)
 @given(exporters=fleets, later=st.integers(0, 10_000))
 def test_applying_twice_changes_nothing_and_time_alone_changes_nothing(exporters, later):
     fleet = made(exporters).settle()
@@ -121,7 +121,7 @@ def test_applying_twice_changes_nothing_and_time_alone_changes_nothing(exporters
     assert () == fleet.decide().withdrawals
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=min(40, settings().max_examples), deadline=None)
 @given(
     exporters=fleets,
     lost=st.sets(st.sampled_from(NAMES), min_size=1, max_size=2),
@@ -173,7 +173,7 @@ probes = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=min(40, settings().max_examples), deadline=None)
 @given(exporters=fleets, seen=probes, later=st.integers(60, 200), lost=st.sets(st.sampled_from(["c1", "c3"])))
 def test_no_port_is_ever_left_without_an_exporter(exporters, seen, later, lost):
     fleet = made(exporters).settle().remember()
@@ -192,7 +192,7 @@ def served(fleet: Clusterset) -> set[str]:
     return {port["name"] for body in bodies for port in body["ports"]}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=min(40, settings().max_examples), deadline=None)
 @given(exporters=fleets, alive=st.sampled_from(NAMES))
 def test_the_last_exporter_that_answers_keeps_all_its_endpoints(exporters, alive):
     fleet = made(exporters).settle()
@@ -227,7 +227,7 @@ def test_united_ports_have_unique_names_and_unique_numbers(lists):
     assert len(united) < 2 or all(port.name for port in united)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=min(40, settings().max_examples), deadline=None)
 @given(exporters=fleets)
 def test_traffic_to_a_port_goes_only_to_clusters_that_expose_it(exporters):
     fleet = made(exporters).settle()
@@ -242,7 +242,7 @@ def test_traffic_to_a_port_goes_only_to_clusters_that_expose_it(exporters):
             assert {p["port"] - 8000 for p in body["ports"]} <= {port for _, port in exposed[source]}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=min(40, settings().max_examples), deadline=None)
 @given(exporters=fleets)
 def test_conflicts_are_told_to_every_valid_export_alike(exporters):
     fleet = made(exporters).settle()
