@@ -78,7 +78,12 @@ def question_text(move: Ask | Stuck) -> str:
     given = f"\n\nagreed so far: {', '.join(move.given)}" if move.given else ""
     gate = move.gate
     other = f" other than {gate.initiator}, who started it" if gate.people > 1 and gate.initiator else ""
-    return f"{gate.question}\n\n{facts}\n\n{gate.people} people{other} have to agree, plan `{gate.plan[:12]}`{given}"
+    return f"{gate.question}\n\n{facts}\n\n{counted(gate.people)}{other} to agree, plan `{gate.plan[:12]}`{given}"
+
+
+def counted(people: int) -> str:
+    """Return how many people have to agree, in words."""
+    return "1 person has" if people == 1 else f"{people} people have"
 
 
 def ended_text(ended: Ended) -> str:
