@@ -94,6 +94,11 @@ class StepJournal:
         return tuple(name for name, count in self._copied.items() if count >= len(self.journal.entries))
 
     @property
+    def answering(self) -> int:
+        """How many clusters took the last copy that was tried there, or were not tried yet; at least one is hoped for."""
+        return max(1, len(self._connections) - len(self._errors))
+
+    @property
     def errors(self) -> Mapping[str, str]:
         """Why copies are not up to date, by cluster."""
         return dict(self._errors)

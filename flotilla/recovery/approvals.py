@@ -131,8 +131,13 @@ def reasons_against(given: Approval, gate: Gate, now: float) -> tuple[str, ...]:
 
 def agreed(gate: Gate, given: Iterable[Approval], now: float) -> tuple[str, ...]:
     """Return the different people whose approval counts now; the initiator is none where two are needed."""
-    names = {one.name for one in given if one.decision == APPROVE and not reasons_against(one, gate, now)}
-    return tuple(sorted(names - {gate.initiator} if gate.people > 1 else names))
+    return tuple(sorted({one.name for one in counting(gate, given, now)}))
+
+
+def counting(gate: Gate, given: Iterable[Approval], now: float) -> tuple[Approval, ...]:
+    """Return the approvals that count now."""
+    found = (one for one in given if one.decision == APPROVE and not reasons_against(one, gate, now))
+    return tuple(one for one in found if gate.people < 2 or one.name != gate.initiator)
 
 
 def rejected(gate: Gate, given: Iterable[Approval], now: float) -> Approval | None:

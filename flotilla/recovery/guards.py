@@ -160,6 +160,9 @@ def _nobody_promoted(act: acts.Start, world: World, aim: Aim) -> str:
     own = world.database(act.site)
     if act.role != "primary" or (isinstance(own, DatabaseSeen) and not own.in_recovery):
         return ""
+    asked = world.agent(aim.promoting) if aim.promoting else None
+    if asked and (isinstance(asked, Unknown) or (asked.epoch, asked.run) != (aim.epoch, aim.run)):
+        return f"{aim.promoting} may be at a promotion still: it has not accepted epoch {aim.epoch} since"
     for site in world.agents:
         other, agent = world.database(site), world.agent(site)
         if site == act.site or (isinstance(agent, AgentSeen) and agent.is_stopped and agent.standby_signal):

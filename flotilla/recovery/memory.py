@@ -23,6 +23,9 @@ class Choice(StrEnum):
     END = "end"
 
 
+TURNS = (Choice.ABORT, Choice.UNGRACEFUL, Choice.END)  # what turns the whole run: the last of them that was said counts
+
+
 @dataclass(frozen=True)
 class Failures:
     """How often an act failed, and whether for good; how often it was done, and when it was last tried either way."""
@@ -54,15 +57,40 @@ class Memory:
         """Return when the walker came to a step, None if it is not there: other steps, decisions, a new process begin anew."""
         since = None
         for entry in self.entries:
-            if entry.kind in (Wrote.INTENDED, Wrote.WAITED):
+            if entry.kind in (Wrote.INTENDED, Wrote.WAITED) and not entry.said.get("unseen"):
                 since = (entry.at if since is None else since) if entry.step == step else None
-            elif entry.kind in (Wrote.DECIDED, Wrote.RESUMED):
+            elif entry.kind in (Wrote.DECIDED, Wrote.RESUMED, Wrote.WAITED):
+                since = None
+        return since
+
+    @property
+    def unseen_since(self) -> float | None:
+        """Since when the run waits for a site of which nothing is seen, None if it does not: any other move ends that."""
+        since = None
+        for entry in self.entries:
+            if entry.kind is Wrote.WAITED and entry.said.get("unseen"):
+                since = entry.at if since is None else since
+            elif entry.kind in (Wrote.INTENDED, Wrote.WAITED, Wrote.DECIDED, Wrote.RESUMED) or "evidence" in entry.said:
                 since = None
         return since
 
     def is_intended(self, step: str) -> bool:
-        """Return whether anybody set about a step: its gate was passed then."""
+        """Return whether anybody ever set about a step."""
         return any(entry.kind is Wrote.INTENDED and entry.step == step for entry in self.entries)
+
+    def is_under_way(self, step: str = "") -> bool:
+        """Return whether the process that walks now set about a step, or about any: it passed the gate before it then."""
+        for entry in reversed(self.entries):
+            if entry.kind is Wrote.RESUMED:
+                return False
+            if entry.kind is Wrote.INTENDED and step in ("", entry.step):
+                return True
+        return False
+
+    @property
+    def is_taken_up(self) -> bool:
+        """Whether another process took the run up, and has not set about anything yet."""
+        return any(entry.kind is Wrote.RESUMED for entry in self.entries) and not self.is_under_way()
 
     def failures(self, step: str, act: str) -> Failures:
         """Return how an act of a step fared since somebody decided to try it again.
@@ -85,6 +113,16 @@ class Memory:
     def decided(self, choice: Choice) -> tuple[Entry, ...]:
         """Return the decisions of a kind."""
         return tuple(entry for entry in self._decisions if entry.said.get("choice") == choice)
+
+    @cached_property
+    def turn(self) -> Entry | None:
+        """The last decision on where the run goes, made on the plan, on its way back or on what followed that; None if none."""
+        said = (entry for entry in reversed(self.journal.entries) if entry.kind is Wrote.DECIDED)
+        return next((one for one in said if one.said.get("choice") in TURNS and one.epoch >= self.epoch), None)
+
+    def is_turned(self, choice: Choice) -> bool:
+        """Return whether a choice is the last word on where the run goes."""
+        return self.turn is not None and self.turn.said.get("choice") == choice
 
     @cached_property
     def passed_by(self) -> frozenset[str]:

@@ -32,9 +32,12 @@ def recorded(journal: Journal, move: Move, at: float, who: str) -> Journal:
         data = {"acts": [bodies.to_dict(act) for act in move.acts]}
         return journal.with_entry(Entry(at, Wrote.INTENDED, who, move.epoch, move.step.key, data))
     if isinstance(move, Wait):
-        if Memory(journal, move.epoch).begun(move.step.key) is not None:
+        memory = Memory(journal, move.epoch)
+        noted = memory.unseen_since if move.unseen else memory.begun(move.step.key)
+        if noted is not None:
             return journal
-        return journal.with_entry(Entry(at, Wrote.WAITED, who, move.epoch, move.step.key, {"why": move.why}))
+        waited = {"why": move.why, **({"unseen": move.unseen} if move.unseen else {})}
+        return journal.with_entry(Entry(at, Wrote.WAITED, who, move.epoch, move.step.key, waited))
     if isinstance(move, Decide):
         return decided(journal, move.step.key, move.choice, Decision(at, move.epoch, "", move.why))
     if isinstance(move, Ask | Stuck):
@@ -86,6 +89,7 @@ def _asked(journal: Journal, move: Ask | Stuck, at: float, who: str) -> Journal:
     else:
         data = {"why": move.why, "choices": list(move.choices)}
     last = next((entry for entry in reversed(journal.entries) if entry.kind is Wrote.ASKED), None)
-    if last and (last.epoch, last.step, last.said) == (move.epoch, move.step.key, data):
+    missed = isinstance(move, Ask) and Memory(journal, move.epoch).unseen_since is not None
+    if last and not missed and (last.epoch, last.step, last.said) == (move.epoch, move.step.key, data):
         return journal
     return journal.with_entry(Entry(at, Wrote.ASKED, who, move.epoch, move.step.key, data))

@@ -468,8 +468,7 @@ def test_nobody_goes_back_while_the_target_may_have_been_promoted_and_is_not_see
 def test_a_graceful_move_whose_origin_dies_goes_on_ungracefully_in_the_same_run(key: str):
     walk = switching_until(key)
     walk.fleet.die(P)
-    decision = Decision(walk.fleet.now, walk.plan.epoch, "ann", "production has died")
-    walk.journal = recording.decided(walk.journal, key, Choice.UNGRACEFUL, decision)
+    walk.choose = lambda stuck: next((choice for choice in stuck.choices if choice is Choice.UNGRACEFUL), None)
     end = walk.to_the_end()
 
     assert ended(end) is Outcome.VERIFIED
