@@ -10,15 +10,19 @@ from flows.walker import People
 
 
 class Agreeing:
-    """Somebody who agreed to a plan as it was shown, and signs each of its gates; others answer too."""
+    """Somebody who agreed to a plan as it was shown, and signs each of its gates, and those of no other; others answer too."""
 
-    def __init__(self, others: People, ground: Ground, person: Person) -> None:
-        self._others, self._ground, self._person = others, ground, person
+    def __init__(self, others: People, ground: Ground, person: Person, plan: str) -> None:
+        self._others, self._ground, self._person, self._plan = others, ground, person, plan
         self._signed: set[str] = set()
 
     def answer(self, move: Ask | Stuck, journal: Journal) -> Journal:
         """Sign a gate once; what else is asked is for others, or for later."""
-        if isinstance(move, Ask) and counts(move, self._person.name) and move.gate.evidence not in self._signed:
+        if isinstance(move, Ask) and self._agrees(move):
             self._signed.add(move.gate.evidence)
             decided(self._ground, move.gate.run, move, "approve", self._person)
         return self._others.answer(move, journal)
+
+    def _agrees(self, move: Ask) -> bool:
+        shown = move.gate.plan == self._plan  # a run that goes on as a failover is another plan, with a loss of its own
+        return shown and counts(move, self._person.name) and move.gate.evidence not in self._signed

@@ -7,6 +7,7 @@ import threading
 from flotilla.fleet import Fleet
 from flotilla.recovery.journal import Journal
 from flotilla.recovery.walking import Ask, Stuck
+from flows.telling import counted
 from flows.walker import People
 from tasks.notify import tell_webhook
 
@@ -32,6 +33,6 @@ class Announcing:
 def told(move: Ask | Stuck, run: str) -> str:
     """Return what people are told: what waits for them, and how they answer."""
     if isinstance(move, Ask):
-        return f"run {run} waits for {move.gate.people} people: {move.gate.question}; flotilla recover approve {run}"
+        return f"run {run}: {move.gate.question} {counted(move.gate.people)} to agree: flotilla recover approve {run}"
     choices = ", ".join(move.choices)
     return f"run {run} waits at {move.step.title}: {move.why}; flotilla recover choose {run}, one of: {choices}"

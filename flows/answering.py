@@ -77,8 +77,11 @@ def woken(run: str) -> str:
     if not (named := _IN_PREFECT.fullmatch(run)):
         return ""
     try:
-        if prefect_api.run_of(named[1])["state"]["type"] != "PAUSED":
+        state = str(prefect_api.run_of(named[1])["state"]["type"])
+        if state in ("RUNNING", "PENDING", "SCHEDULED"):
             return "the run in Prefect is not suspended: it looks by itself"
+        if state != "PAUSED":
+            return f"the run in Prefect is {state.lower()} and looks at nothing: go on here: flotilla recover resume {run}"
         why = prefect_api.resume(named[1], {"code": LOOK_THERE})
     except FlotillaError as error:
         return (

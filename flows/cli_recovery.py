@@ -258,7 +258,7 @@ def _walk(wish: _Wish) -> None:
         typer.echo(f"\nrun {asked.run}\n")
         people = SignedAnswers(ground.recovery, ground.connections)
         person = Person(wish.name, wish.key, wish.reason) if wish.key else None
-        agreeing: People = Agreeing(people, ground, person) if person else people
+        agreeing: People = Agreeing(people, ground, person, plan.hash) if person else people
         _tell_end(walked(ground, begun(ground, asked, plan), agreeing))
 
 

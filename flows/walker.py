@@ -25,6 +25,7 @@ from flotilla.recovery.steps import Plan
 from flotilla.recovery.walking import Ask, Do, Ended, Move, Outcome, Replan, Stuck, Undo, Wait, next_move, parting
 from flows.doing import Doer, Whose
 from flows.eyes import Eyes, Part, fact_of, is_seen
+from flows.telling import counted
 from tasks.fanout import side_by_side
 from tasks.step_journal import StepJournal
 
@@ -218,7 +219,7 @@ def _leases(plan: Plan) -> Iterable[Act]:
 def _question(move: Ask | Stuck) -> str:
     if isinstance(move, Ask):
         given = f", {', '.join(move.given)} agreed" if move.given else ""
-        return f"{move.gate.question} waits for {move.gate.people} people{given}"
+        return f"{move.gate.question} {counted(move.gate.people)} to agree{given}"
     return f"{move.step.title}: stuck: {move.why}; choose: {', '.join(move.choices)}"
 
 

@@ -317,6 +317,15 @@ def test_a_copy_that_was_forged_does_not_count_and_two_that_differ_are_for_peopl
         merged(written(1), written(1, "run-2"))
 
 
+def test_of_two_ways_the_one_counts_that_began_as_the_run_was_taken_up_without_what_the_dead_wrote_last():
+    dead, taken_up = written(3), written(2).with_entry(Entry(9.0, Wrote.RESUMED, "bob"))
+
+    assert taken_up == merged(dead, taken_up) == merged(taken_up, dead)
+    assert taken_up == merged(dead.with_entry(Entry(9.5, Wrote.ENDED, "ann")), taken_up)
+    with pytest.raises(journal.Forked):
+        merged(taken_up, written(2).with_entry(Entry(9.1, Wrote.RESUMED, "ann")))
+
+
 def test_a_line_that_a_crash_cut_off_is_left_out():
     text = to_lines(written(3))
 
