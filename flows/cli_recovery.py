@@ -257,8 +257,10 @@ def _walk(wish: _Wish) -> None:
             return
         typer.echo(f"\nrun {asked.run}\n")
         people = SignedAnswers(ground.recovery, ground.connections)
-        person = Person(wish.name, wish.key, wish.reason) if wish.key else None
-        agreeing: People = Agreeing(people, ground, person, plan.hash) if person else people
+        agreeing: People = people
+        if wish.key:
+            agreeing = Agreeing(people, ground, Person(wish.name, wish.key, wish.reason))
+            agreeing.was_shown(plan)
         _tell_end(walked(ground, begun(ground, asked, plan), agreeing))
 
 

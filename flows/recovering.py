@@ -27,6 +27,7 @@ from flotilla.recovery.steps import Kind, Plan, from_dict
 from flotilla.recovery.walking import Ended, Replan, Stuck
 from flotilla.traffic.service import Service, Site
 from flows.announcing import Announcing
+from flows.consent import vouched_for
 from flows.doing import Doer
 from flows.eyes import Eyes, Looker, Part, fact_of, is_seen, parts_of
 from flows.walker import People, Run, Walker
@@ -189,8 +190,8 @@ def plan_of(run: Run) -> Plan:
 
 
 def taken_up(ground: Ground, run: str, who: str) -> Run:
-    """Return a run that somebody began, to be gone on with; raises Permanent for one that nobody has."""
-    read_run(ground, run)  # nothing is written of a run that is none
+    """Return a run that somebody began, to be gone on with; raises Permanent for one that nobody has, or that was forged."""
+    vouched_for(read_run(ground, run), ground.recovery)  # nothing is written of a run that is none
     found = opened_run(ground, run, who)
     found.kept.keep(recording.resumed(found.kept.journal, plan_of(found), time.time(), who))
     return found

@@ -12,6 +12,8 @@ from flotilla.recovery.memory import Choice, Memory
 from flotilla.recovery.steps import Plan, to_dict
 from flotilla.recovery.walking import Ask, Decide, Do, Ended, Move, Outcome, Stuck, Wait
 
+BY_PLAN = "plan"  # who decided where nobody was asked
+
 
 def planned(journal: Journal, plan: Plan, at: float, initiator: str, reason: str) -> Journal:
     """Return the journal with a plan as what is walked from now on; written before anything is done."""
@@ -51,18 +53,19 @@ def recorded(journal: Journal, move: Move, at: float, who: str) -> Journal:
 
 @dataclass(frozen=True)
 class Decision:
-    """Who decided when about the plan of which epoch, and why; no name if the plan itself did."""
+    """Who decided when about the plan of which epoch, and why, signed; no name if the plan itself did."""
 
     at: float
     epoch: int
     name: str
     why: str
+    token: str = ""
 
 
 def decided(journal: Journal, step: str, choice: Choice, decision: Decision) -> Journal:
     """Return the journal with what was decided at a step."""
-    data = {"choice": choice, "name": decision.name, "why": decision.why}
-    return journal.with_entry(Entry(decision.at, Wrote.DECIDED, decision.name or "plan", decision.epoch, step, data))
+    data = {"choice": choice, "name": decision.name, "why": decision.why, "token": decision.token}
+    return journal.with_entry(Entry(decision.at, Wrote.DECIDED, decision.name or BY_PLAN, decision.epoch, step, data))
 
 
 def approved(journal: Journal, given: Approval, epoch: int, at: float) -> Journal:
