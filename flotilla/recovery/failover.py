@@ -50,7 +50,7 @@ def _begun(layout: Layout, people: int, *, automatic: bool) -> Iterator[Step]:
 
 def _glass(origin: str, target: str, layout: Layout, people: int) -> Iterator[Step]:
     """Yield the steps that begin without a majority: whoever agrees answers for an origin that nobody can prove dead."""
-    yield Step("glass", f"two people break the glass: {target} acts without a majority, and they answer for {origin}",
+    yield Step("glass", f"two people break the glass: {target} acts without a majority; if {origin} lives, both acknowledge",
                Phase.PREPARE, (acts.BreakGlass(target),), firm=True, approvals=people, waives=("origin-fenced",))  # fmt: skip
     yield Step("leases", "the run holds the leases that are left", Phase.PREPARE,
                tuple(acts.TakeLease(site) for site in layout.sites), need=1, on_failure=OnFailure.CONTINUE)  # fmt: skip
