@@ -95,6 +95,7 @@ class SiteAgent:
             "run": memory.run,
             "epoch_age": round(steady() - self._accepted, 3) if memory.epoch else None,
             "glass": list(memory.glass),
+            "isolation": self.config.isolation,
             "agent": {"version": version("flotilla"), "started": self._began},
             "job": working.kind if working else "",
             "database": self.looks.database(),

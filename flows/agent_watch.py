@@ -76,7 +76,8 @@ class Supervisor:
         agent, node = self._agent, self._agent.node
         self._guard.renew()
         memory = agent.memory.now
-        why = self._watch.look(agent.peers.contacts, memory.epoch, steady(), glass=bool(memory.glass))
+        glass, since = bool(memory.glass), memory.primary_epoch
+        why = self._watch.look(agent.peers.contacts, memory.epoch, steady(), glass=glass, since=since)
         if not why or node.signal.exists() or node.server.pid() is None:
             return
         log.warning("site=%s PostgreSQL is stopped: %s", agent.config.site, why)

@@ -175,7 +175,8 @@ class Eyes:
 def sample_of(primary: DatabaseSeen) -> Sample:
     """Return how far the followers of a primary are."""
     lags = tuple(Lag(one.name, one.flushed, one.lag) for one in primary.followers if one.flushed is not None)
-    return Sample(primary.at, primary.site, primary.position, lags, primary.commits, primary.synchronous)
+    waits, weakened = primary.synchronous, primary.weakened
+    return Sample(primary.at, primary.site, primary.position, lags, primary.commits, waits, weakened)
 
 
 def parts_of(sites: Iterable[str], kinds: Iterable[str] = PARTS) -> list[Part]:

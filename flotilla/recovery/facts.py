@@ -134,7 +134,7 @@ class Fork:
 class Peer:
     """How an agent sees another site's agent; ``ago`` is since the last answer, None if there never was one.
 
-    ``glass``: people broke the glass for its epoch.
+    ``glass``: people broke the glass for its epoch. ``isolation``: so many seconds it lets its primary be alone.
     """
 
     site: str
@@ -143,6 +143,7 @@ class Peer:
     epoch: int | None = None
     error: str = ""
     glass: bool = False
+    isolation: float | None = None
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,8 @@ class AgentSeen:
 
     ``epoch`` is the highest it has accepted, of ``run``, ``epoch_age`` seconds ago by its own steady clock. ``forks`` are
     the beginnings of the timelines that its database went through. ``job`` is the long act that it works at, "" if none;
-    ``unfinished`` a copy that was begun and not ended, which leaves nothing there to start.
+    ``unfinished`` a copy that was begun and not ended, which leaves nothing there to start. ``isolation``: so many seconds its
+    primary may be without a majority, None if it does not say.
     """
 
     site: str
@@ -184,6 +186,7 @@ class AgentSeen:
     forks: tuple[Fork, ...] = ()
     job: str = ""
     unfinished: str = ""
+    isolation: float | None = None
 
     @property
     def is_stopped(self) -> bool:
@@ -242,7 +245,8 @@ class Lag:
 class Sample:
     """Replication as it was at a time: kept away from the city, it is the only estimate once that is gone.
 
-    ``commits`` is the primary's count of transactions since its statistics began, ``sync`` the standbys that it waited for.
+    ``commits`` is the primary's count of transactions since its statistics began, ``sync`` the standbys that it waited for,
+    ``weakened`` who committed there without waiting.
     """
 
     at: float
@@ -251,6 +255,7 @@ class Sample:
     lags: tuple[Lag, ...] = ()
     commits: int | None = None
     sync: tuple[str, ...] = ()
+    weakened: tuple[str, ...] = ()
 
     def lag(self, site: str) -> Lag | None:
         """Return how far a site was behind, None if it was not connected."""

@@ -48,13 +48,15 @@ class Fenced(Goal):
 class MostAdvanced(Goal):
     """No site that ``origin`` may have had an acknowledgement from has more WAL than this one.
 
-    With ``proven`` all of those have to be seen; without, only those that can be.
+    With ``proven`` all of those have to be seen, and the primary to have waited for them; without, only those that can be, and
+    no more may be missing than ``at_most`` bytes, which people agreed to lose (``acts.Promote``).
     """
 
     kind = "most_advanced"
     looks = (DATABASE, LEASE)
     origin: str = ""
     proven: bool = True
+    at_most: int | None = None
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,10 @@ from flotilla.recovery.aim import Aim
 from flotilla.recovery.facts import SYNCHRONOUS, AgentSeen, DatabaseSeen, Process, World
 from flotilla.recovery.following import not_following
 from flotilla.recovery.goal_proofs import not_fenced
+from flotilla.recovery.loss import more_than_agreed
 from flotilla.recovery.proofs import unproved
-from flotilla.recovery.publication import published
+from flotilla.recovery.publication import promotable, published
+from flotilla.recovery.waiting import not_waiting
 
 Check = Callable[[Any, World, Aim], str]
 WAIVABLE = frozenset({"origin-fenced", "loss-as-stated"})
@@ -310,17 +312,12 @@ def _origin_fenced(act: acts.Promote, world: World, aim: Aim) -> str:
 
 @_guard("loss-as-stated", (acts.Promote,), "more lost than people agreed to, as time went by since they were told (R 2.5)")
 def _loss_as_stated(act: acts.Promote, world: World, aim: Aim) -> str:
-    own, origin = world.database(act.site), world.database(act.origin)
-    if act.clean or not act.at_most or not isinstance(own, DatabaseSeen) or _is_promoted(act, world):
+    if act.clean or _is_promoted(act, world):
         return ""
-    samples = [sample.position for sample in world.samples if sample.primary == act.origin]
-    known = [origin.position] if isinstance(origin, DatabaseSeen) and not origin.in_recovery else samples[-1:]
-    missing = max(known, default=0) - own.position
-    return (
-        f"{missing} bytes of {act.origin} are missing at {act.site}, {act.at_most} were agreed to"
-        if missing > act.at_most
-        else ""
-    )
+    holders = promotable(world, act.origin, aim.sites)
+    if act.at_most == 0 and not isinstance(holders, Unknown):
+        return not_waiting(act.site, act.origin, holders, world)
+    return more_than_agreed(act.site, act.origin, act.at_most, world)
 
 
 @_guard("no-late-wal", (acts.Promote,), "WAL taken from a half-dead primary while its successor is chosen (R 2.5)")

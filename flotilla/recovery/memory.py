@@ -159,9 +159,10 @@ class Memory:
         return frozenset(str(said.get("site")) for said in failed if said.get("kind") == "rewind" and said.get("for_good"))
 
     def waived(self, plan: Plan) -> frozenset[str]:
-        """Return the guards that people took upon themselves when they let the run go on without a step.
+        """Return the guards that people took upon themselves when they let the run go on without a step, or agreed to one.
 
         What the plan itself passes by waives nothing.
         """
         by_people = {entry.step for entry in self.decided(Choice.GO_ON) if entry.said.get("name")}
+        by_people |= {step.key for step in plan.steps if step.approvals and self.is_intended(step.key)}
         return frozenset(guard for step in plan.steps if step.key in by_people for guard in step.waives)

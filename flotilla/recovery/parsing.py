@@ -28,7 +28,6 @@ def parse_agent(data: Any) -> AgentSeen | Unknown:
     site = str(data.get("site", "agent")) if isinstance(data, Mapping) else "agent"
     try:
         database = _seen(data["database"])
-        epoch_age = data.get("epoch_age")
         return AgentSeen(
             site=_text(data["site"]),
             at=_number(data["at"]),
@@ -39,7 +38,7 @@ def parse_agent(data: Any) -> AgentSeen | Unknown:
             autostart=_flag(database["autostart"]),
             fenced=_flag(database["fenced"]),
             control=_control(site, database.get("control")),
-            epoch_age=None if epoch_age is None else _number(epoch_age),
+            epoch_age=_optional_number(data.get("epoch_age")),
             fence=tuple(map(str, database.get("fence") or ())),
             disk_free=_seen_size(database.get("disk_free")),
             data_bytes=_seen_size(database.get("data_bytes")),
@@ -48,6 +47,7 @@ def parse_agent(data: Any) -> AgentSeen | Unknown:
             forks=_forks(database.get("forks")),
             unfinished=str(database.get("unfinished") or ""),
             job=str(data.get("job") or ""),
+            isolation=_optional_number(data.get("isolation")),
         )
     except _BAD as error:
         return Unknown(site, f"its agent's answer cannot be used: {_why(error)}")
@@ -78,7 +78,7 @@ def parse_database(data: Any) -> DatabaseSeen | Unknown:
             epoch=_whole(data["epoch"]),
             epoch_primary=_text(data["epoch_primary"]),
             checkpoint_timeline=_whole(data["checkpoint_timeline"]),
-            checkpoint_age=None if data.get("checkpoint_age") is None else _number(data["checkpoint_age"]),
+            checkpoint_age=_optional_number(data.get("checkpoint_age")),
             can_rewind=_flag(data["can_rewind"]),
             commits=_optional(data.get("commits")),
             prepared=_whole(data.get("prepared") or 0),
@@ -186,26 +186,25 @@ def _traffic(site: str, data: Any) -> TrafficSeen | Unknown | None:
 
 
 def _peer(name: str, data: Mapping[str, Any]) -> Peer:
-    ago, epoch = data.get("ago"), data.get("epoch")
     return Peer(
         name,
         _flag(data["reached"]),
-        None if ago is None else _number(ago),
-        None if epoch is None else _whole(epoch),
+        _optional_number(data.get("ago")),
+        _optional(data.get("epoch")),
         str(data.get("error") or ""),
         _flag(data.get("glass", False)),
+        _optional_number(data.get("isolation")),
     )
 
 
 def _follower(data: Mapping[str, Any]) -> Follower:
-    lag = data.get("lag")
     return Follower(
         _text(data["name"]),
         str(data.get("state") or ""),
         str(data.get("sync_state") or ""),
         _optional(data.get("flushed")),
         _optional(data.get("replayed")),
-        None if lag is None else _number(lag),
+        _optional_number(data.get("lag")),
     )
 
 
@@ -243,3 +242,7 @@ def _seen_size(value: Any) -> int | None:
 
 def _optional(value: Any) -> int | None:
     return None if value is None else _whole(value)
+
+
+def _optional_number(value: Any) -> float | None:
+    return None if value is None else _number(value)

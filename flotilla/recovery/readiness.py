@@ -94,6 +94,9 @@ def _agents(world: World, layout: Layout) -> Iterator[Finding]:
                 Severity.RED, site, f"its agent does not answer: {agent.reason}", "begin; stop; everything done there"
             )
             continue
+        if agent.isolation is not None and agent.isolation != layout.isolation:
+            told = f"its agent lets a primary be alone for {agent.isolation:g} s, the fleet file says {layout.isolation:g} s"
+            yield Finding(Severity.RED, site, told, "fenced: a site may be taken for stopped that is not")
         if isinstance(agent.control, Unknown):
             yield Finding(Severity.RED, site, str(agent.control), "stop-proved: a clean stop could not be proved")
         if agent.fenced:

@@ -8,8 +8,9 @@ from enum import StrEnum
 from flotilla.facts import Unknown
 from flotilla.recovery.facts import SYNCHRONOUS, DatabaseSeen, World
 from flotilla.recovery.layout import Layout
-from flotilla.recovery.publication import published
+from flotilla.recovery.publication import Published, published
 from flotilla.recovery.steps import Kind, Mode
+from flotilla.recovery.waiting import not_waiting
 
 
 class Trigger(StrEnum):
@@ -158,10 +159,14 @@ def _not_reprotected(asked: Asked, primary: str, world: World, layout: Layout) -
     now, said = world.database(primary), published(world, len(layout.places))
     if isinstance(now, DatabaseSeen):
         missing = [name for name in wanted if not _is_synchronous(now, name)]
-    else:  # what it waited for stands in the leases
-        missing = [name for name in wanted if not isinstance(said, Unknown) and name not in said.promotable]
+    else:  # what it waited for stands in the leases, and in the last sample if somebody has changed it by hand
+        missing = [name for name in wanted if not isinstance(said, Unknown) and _is_passed_by(name, primary, said, world)]
     told = f"{', '.join(missing)} is not synchronous at {primary} again"
     return [f"not re-protected since the last recovery: {told}; re-protect, or name a person and the risk"] if missing else []
+
+
+def _is_passed_by(name: str, primary: str, said: Published, world: World) -> bool:
+    return name not in said.promotable or bool(not_waiting(name, primary, said.promotable, world))
 
 
 def _is_synchronous(primary: DatabaseSeen, name: str) -> bool:

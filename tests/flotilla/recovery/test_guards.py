@@ -256,7 +256,7 @@ def origin_fenced() -> Case:
     for lease in made.leases.values():
         lease.promotable = ()
     made.act(acts.Detach(S), EPOCH, RUN)
-    return Case(made, acts.Promote(S, P, clean=False), invariants)
+    return Case(made, acts.Promote(S, P, clean=False, at_most=None), invariants)
 
 
 def no_late_wal() -> Case:

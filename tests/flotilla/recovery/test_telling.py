@@ -148,6 +148,7 @@ def agents_with(world: World, site: str, **changes: object) -> World:
         (lambda world: with_database(world, S, read_only=True), S, "writable"),
         (lambda world: with_database(world, S, synchronous=(S,)), S, "open; promote"),
         (lambda world: with_database(world, P, weakened=("role app",)), P, "chosen"),
+        (lambda world: agents_with(world, S, isolation=60.0), S, "fenced: a site may be taken for stopped"),
         (lambda world: with_database(world, P, slots=(Slot(R, False, "lost"),)), P, "rejoin-remote"),
         (lambda world: with_database(world, S, system="other"), S, "promote"),
         (lambda world: with_database(world, P, followers=()), S, "drain"),
