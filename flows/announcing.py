@@ -26,7 +26,8 @@ class Announcing:
         if name and about not in self._told:
             self._told.add(about)
             body = {"text": told(move, journal.run), "run": journal.run}
-            threading.Thread(target=tell_webhook, args=(f"env:{name}", body), name="announced", daemon=True).start()
+            # No daemon: a run that is suspended now ends its process, and people are told all the same.
+            threading.Thread(target=tell_webhook, args=(f"env:{name}", body), name="announced").start()
         return self._people.answer(move, journal)
 
 

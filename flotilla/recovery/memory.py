@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from flotilla.recovery.acts import TakeLease
+from flotilla.recovery.acts import Begin, BreakGlass, TakeLease
 from flotilla.recovery.approvals import Approval
 from flotilla.recovery.journal import Entry, Journal, Wrote
 from flotilla.recovery.steps import Plan
@@ -134,6 +134,13 @@ class Memory:
         """Whether anybody set about anything but taking leases, which are given back at the end of any run."""
         intended = (entry.said["acts"] for entry in self.journal.entries if entry.kind is Wrote.INTENDED)
         return any(act["kind"] != TakeLease.kind for acts in intended for act in acts)
+
+    @property
+    def has_acted(self) -> bool:
+        """Whether anybody set about anything of the plan but its beginning: what is so may be its own making since."""
+        beginning = (TakeLease.kind, Begin.kind, BreakGlass.kind)
+        intended = (entry.said["acts"] for entry in self.entries if entry.kind is Wrote.INTENDED)
+        return any(act["kind"] not in beginning for acts in intended for act in acts)
 
     @property
     def ended(self) -> Entry | None:

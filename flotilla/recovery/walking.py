@@ -313,8 +313,10 @@ def _gated(step: Step, plan: Plan, world: World, memory: Memory) -> Step | None:
     if step.approvals:
         glass = any(isinstance(act, acts.BreakGlass) for act in step.acts)  # each try needs words that count at that time
         return None if memory.is_under_way(step.key) and not glass else step
-    by_itself = plan.kind is Kind.FAILOVER and not any(one.approvals for one in plan.steps)
-    return replace(plan.steps[0], approvals=1) if by_itself and memory.is_taken_up else None
+    first, by_itself = plan.steps[0], plan.kind is Kind.FAILOVER and not any(one.approvals for one in plan.steps)
+    if memory.is_taken_up and (by_itself or (first.approvals and not memory.has_acted)):
+        return replace(first, approvals=max(1, first.approvals))
+    return None
 
 
 def _next_try(failures: Failures) -> float:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from flotilla.errors import Transient
 from flotilla.recovery import acts, recording
 from flotilla.recovery.journal import Journal, Wrote
 from flotilla.recovery.memory import Choice
@@ -51,6 +52,36 @@ def run(tmp_path: Path) -> Run:
     gone = Decision(time.time(), PLAN.epoch, "ann", "production is gone")
     kept.keep(recording.decided(kept.journal, "promote", Choice.UNGRACEFUL, gone))
     return Run("run-1", "walker", kept)
+
+
+class Cluster:
+    """An API server that takes a journal's copies, or is away."""
+
+    def __init__(self, name: str, *, away: bool = False) -> None:
+        self.name, self.away = name, away
+
+    def request(self, method: str, path: str, **_: object) -> SimpleNamespace:
+        """Answer as one that has no copy yet."""
+        if self.away:
+            raise Transient(f"{self.name} is away")
+        return SimpleNamespace(status=404 if method == "GET" else 201, body={})
+
+
+@pytest.mark.parametrize(("away", "copies"), [((), 2), (("production",), 2), (("production", "same-city"), 1)])
+def test_the_point_of_no_return_waits_for_as_many_copies_as_there_can_be(
+    tmp_path: Path, away: tuple[str, ...], copies: int
+) -> None:
+    ways = {name: Cluster(name, away=name in away) for name in ("production", "same-city", "remote")}
+    kept = StepJournal(tmp_path, "run-2", ways)  # type: ignore[arg-type]
+    kept.open()
+    kept.keep(recording.planned(kept.journal, PLAN, time.time(), "zoe", "test"))
+    until = time.monotonic() + 5
+    while len(kept.errors) < len(away) and time.monotonic() < until:
+        time.sleep(0.01)
+
+    assert copies == min(2, kept.answering)
+    assert kept.settled(copies, 5)
+    kept.close(0)
 
 
 def refused(run: Run, asked: list[Asked], plan: Plan, move: Replan) -> Plan | Stuck:

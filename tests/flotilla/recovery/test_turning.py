@@ -17,7 +17,7 @@ from flotilla.recovery.planning import Terms, plan_for
 from flotilla.recovery.recording import Decision
 from flotilla.recovery.refusals import Asked, Forced
 from flotilla.recovery.steps import Kind, Plan
-from flotilla.recovery.walking import UNSEEN, Ask, Do, Move, Outcome, Stuck, Undo, Wait
+from flotilla.recovery.walking import UNSEEN, Ask, Do, Ended, Move, Outcome, Stuck, Undo, Wait
 from tests.flotilla.recovery.modelled import Fleet, P, R, S, fleet
 from tests.flotilla.recovery.test_interruptions import NOTHING, RUNBOOKS, WHEN, interrupted, lost, points, returned
 from tests.flotilla.recovery.walked import LAYOUT, Walk, ended, failover, switchover
@@ -146,6 +146,21 @@ def test_a_failover_that_people_refuse_in_the_middle_leaves_the_origin_open_when
     assert ended(walk.to_the_end()) is Outcome.ABORTED
     assert walk.fleet.serves(walk.fleet.nodes[P])
     assert not walk.fleet.nodes[P].read_only
+
+
+@pytest.mark.parametrize("key", ["cascade-remote", "drain", "fence", "stop"])
+def test_a_planned_move_that_is_ended_without_its_origin_leaves_the_way_to_what_goes_by_itself(key: str):
+    walk = Walk.begin(fleet(), switchover())
+    until(walk, does(key))
+    walk.fleet.die(P)
+    until(walk, stuck)
+    chosen(walk, Choice.END)
+    assert ended(walk.to_the_end()) is Outcome.ENDED_BY_HAND
+    after = Walk.begin(walk.fleet, replace(failover(), run="run-2"), Terms(automatic=True))
+    after.approves = False
+
+    assert ended(after.to_the_end()) is Outcome.VERIFIED
+    assert after.fleet.nodes[S].primary
 
 
 # -- what cannot be planned -----------------------------------------------------------------------------------------------
@@ -326,10 +341,12 @@ def test_a_failover_that_is_taken_up_after_hours_asks_again():
     assert again.fleet.nodes[P].primary
 
 
-def test_a_failover_that_is_taken_up_at_once_asks_again_where_the_origin_is_back():
+@pytest.mark.parametrize("key", ["leases", "begin", "stop"])
+def test_a_failover_that_is_taken_up_at_once_asks_again_where_the_origin_is_back(key: str):
     walk = Walk.begin(lost(P), failover())
-    until(walk, does("leases"))
+    until(walk, lambda move: not isinstance(move, Ask | Ended) and move.step.key == key)
     walk.fleet.boot(P)
+    walk.fleet.nodes[P].running = True
 
     assert isinstance(taken_up(walk, 1).to_the_end(), Ask)
 
