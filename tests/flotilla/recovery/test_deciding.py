@@ -13,7 +13,7 @@ from flotilla.facts import Unknown
 from flotilla.recovery import acts, approvals, goals, recording, steps
 from flotilla.recovery.aim import Aim
 from flotilla.recovery.approvals import Approval, Gate, accepted, agreed, claims
-from flotilla.recovery.facts import AgentSeen, DatabaseSeen, Follower, Lag, LeaseSeen, Peer, Sample, World
+from flotilla.recovery.facts import AgentSeen, DatabaseSeen, Follower, Lag, LeaseSeen, Peer, Process, Sample, World
 from flotilla.recovery.loss import APART, Certainty, statement
 from flotilla.recovery.memory import Choice
 from flotilla.recovery.planning import Terms, plan_for
@@ -325,6 +325,8 @@ def test_what_was_written_since_people_agreed_is_theirs_to_decide_again():
     assert unproved(agreed_to, world, Aim("run-1", 2)) == ""
     assert unproved(agreed_to, moved_on, Aim("run-1", 2)) == ""
     assert f"bytes of production are missing at remote, {stated.bytes} were agreed" in unproved(agreed_to, lives, Aim("r", 2))
+    stopped = replace(seen_agent(fleet().world(), P), process=Process.STOPPED, control=Unknown(P, "unreadable"))
+    assert unproved(agreed_to, replace(lives, agents={**lives.agents, P: stopped}), Aim("run-1", 2)) == ""
     assert "nothing tells any more" in unproved(agreed_to, replace(world, samples=()), Aim("r", 2))
 
 
