@@ -121,6 +121,15 @@ def test_a_second_recovery_is_refused_until_redundancy_is_back_or_a_named_person
     assert "is named" in refused(replace(asked, forced=Forced(" ", "")), made.world())
 
 
+def test_who_was_seen_to_wait_for_nobody_before_it_died_is_not_protected_whatever_the_leases_say():
+    made = fleet()
+    made.nodes[P].sync = ()
+    made.die(P)
+
+    assert "same-city is not synchronous at production again" in refused(failover(), made.world())
+    assert isinstance(plan_for(failover(), lost(P).world(), LAYOUT), Plan)
+
+
 def test_without_a_majority_only_broken_glass_plans():
     world = lost(P, S).world()
 
