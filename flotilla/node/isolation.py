@@ -21,7 +21,7 @@ class Contact:
     primary_epoch: int = 0
     error: str = "not asked yet"
     glass: bool = False
-    is_standby: bool = True
+    is_standby: bool = False
     isolation: float | None = None
 
 

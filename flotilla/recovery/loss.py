@@ -11,7 +11,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from flotilla.facts import Unknown
-from flotilla.recovery.facts import CLEANLY_STOPPED, AgentSeen, Control, DatabaseSeen, Sample, World
+from flotilla.recovery.facts import CLEANLY_STOPPED, AgentSeen, Control, DatabaseSeen, Process, Sample, World
 from flotilla.recovery.layout import Layout
 from flotilla.recovery.publication import promotable
 from flotilla.recovery.waiting import last_heard, not_seen_to_wait
@@ -85,14 +85,16 @@ def more_than_agreed(site: str, primary: str, at_most: int | None, world: World)
     """Return that promoting a site now loses more than the ``at_most`` bytes that people agreed to; "" if not.
 
     None: nobody knew, and they agreed to that. 0 is not for this to prove. What was stated has what may be written between two
-    looks on top; that is left out here, so that a look a moment older or newer changes nothing.
+    looks on top; that is left out here, so that a look a moment older or newer changes nothing. Nor does a database that is
+    seen to be stopped lose more by the minute, though nobody knows since when it is.
     """
     if not at_most:
         return ""
-    own, samples = world.database(site), _samples(primary, world)
+    own, agent, samples = world.database(site), world.agent(primary), _samples(primary, world)
     if isinstance(own, Unknown):
         return str(own)
-    end = _end(primary, world, samples, still=False)
+    stopped = isinstance(agent, AgentSeen) and agent.process in (Process.STOPPED, Process.ABSENT)
+    end = _end(primary, world, samples, still=stopped)
     if end is None:
         return f"{at_most} bytes of {primary} were agreed to, and nothing tells any more how much it had written"
     missing = end.position - own.position

@@ -8,9 +8,9 @@ from enum import StrEnum
 from flotilla.facts import Unknown
 from flotilla.recovery.facts import SYNCHRONOUS, DatabaseSeen, World
 from flotilla.recovery.layout import Layout
-from flotilla.recovery.publication import Published, published
+from flotilla.recovery.publication import published
 from flotilla.recovery.steps import Kind, Mode
-from flotilla.recovery.waiting import not_waiting
+from flotilla.recovery.waiting import newest_sample
 
 
 class Trigger(StrEnum):
@@ -156,17 +156,21 @@ def _not_reprotected(asked: Asked, primary: str, world: World, layout: Layout) -
     wanted = layout.sync_names(primary)
     if asked.kind not in (Kind.SWITCHOVER, Kind.FAILOVER) or not wanted:
         return []
-    now, said = world.database(primary), published(world, len(layout.places))
+    now = world.database(primary)
     if isinstance(now, DatabaseSeen):
         missing = [name for name in wanted if not _is_synchronous(now, name)]
-    else:  # what it waited for stands in the leases, and in the last sample if somebody has changed it by hand
-        missing = [name for name in wanted if not isinstance(said, Unknown) and _is_passed_by(name, primary, said, world)]
+    else:
+        missing = _not_waited_for(wanted, primary, world, len(layout.places))
     told = f"{', '.join(missing)} is not synchronous at {primary} again"
     return [f"not re-protected since the last recovery: {told}; re-protect, or name a person and the risk"] if missing else []
 
 
-def _is_passed_by(name: str, primary: str, said: Published, world: World) -> bool:
-    return name not in said.promotable or bool(not_waiting(name, primary, said.promotable, world))
+def _not_waited_for(wanted: tuple[str, ...], primary: str, world: World, sites: int) -> list[str]:
+    """Return whom a primary that is gone did not wait for, by the leases or, where a hand had changed it, its last sample."""
+    said, sample = published(world, sites), newest_sample(primary, world)
+    if isinstance(said, Unknown):
+        return []
+    return [name for name in wanted if name not in said.promotable or (sample and name not in sample.sync)]
 
 
 def _is_synchronous(primary: DatabaseSeen, name: str) -> bool:

@@ -20,12 +20,17 @@ def last_heard(site: str, world: World) -> float:
     return world.at - min(ages, default=0.0)
 
 
+def newest_sample(primary: str, world: World) -> Sample | None:
+    """Return the last sample of a primary, None if there is none."""
+    return next((sample for sample in reversed(world.samples) if sample.primary == primary), None)
+
+
 def not_waiting(site: str, primary: str, holders: Sequence[str], world: World) -> str:
     """Return why commits at a primary were last seen to be kept by others than ``holders``, or not by ``site``; "" if not.
 
     Of a primary that is not seen the newest sample tells, however old it is; without one there is nothing to object.
     """
-    now, sample = world.database(primary), _newest(primary, world)
+    now, sample = world.database(primary), newest_sample(primary, world)
     seen: DatabaseSeen | Sample | None = now if isinstance(now, DatabaseSeen) and not now.in_recovery else sample
     if seen is None:
         return ""
@@ -42,14 +47,10 @@ def not_seen_to_wait(site: str, primary: str, holders: Sequence[str], world: Wor
     """Return why it is not proved that ``holders``, ``site`` among them, have every commit that a primary acknowledged."""
     if why := not_waiting(site, primary, holders, world):
         return why
-    now, sample = world.database(primary), _newest(primary, world)
+    now, sample = world.database(primary), newest_sample(primary, world)
     if isinstance(now, DatabaseSeen) and not now.in_recovery:
         return ""
     if sample is None:
         return f"{primary} is not seen, and no sample tells what its commits waited for"
     late = last_heard(primary, world) - sample.at
     return f"{primary} was heard of {late:.0f} s after it was last seen what its commits wait for" if late > LATE else ""
-
-
-def _newest(primary: str, world: World) -> Sample | None:
-    return next((sample for sample in reversed(world.samples) if sample.primary == primary), None)

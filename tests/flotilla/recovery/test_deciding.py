@@ -13,7 +13,7 @@ from flotilla.facts import Unknown
 from flotilla.recovery import acts, approvals, goals, recording, steps
 from flotilla.recovery.aim import Aim
 from flotilla.recovery.approvals import Approval, Gate, accepted, agreed, claims
-from flotilla.recovery.facts import AgentSeen, DatabaseSeen, Follower, Lag, LeaseSeen, Peer, Sample, World
+from flotilla.recovery.facts import AgentSeen, DatabaseSeen, Follower, Lag, LeaseSeen, Peer, Process, Sample, World
 from flotilla.recovery.loss import APART, Certainty, statement
 from flotilla.recovery.memory import Choice
 from flotilla.recovery.planning import Terms, plan_for
@@ -119,6 +119,15 @@ def test_a_second_recovery_is_refused_until_redundancy_is_back_or_a_named_person
     )
     assert isinstance(plan_for(forced, made.world(), LAYOUT), Plan)
     assert "is named" in refused(replace(asked, forced=Forced(" ", "")), made.world())
+
+
+def test_who_was_seen_to_wait_for_nobody_before_it_died_is_not_protected_whatever_the_leases_say():
+    made = fleet()
+    made.nodes[P].sync = ()
+    made.die(P)
+
+    assert "same-city is not synchronous at production again" in refused(failover(), made.world())
+    assert isinstance(plan_for(failover(), lost(P).world(), LAYOUT), Plan)
 
 
 def test_without_a_majority_only_broken_glass_plans():
@@ -325,6 +334,8 @@ def test_what_was_written_since_people_agreed_is_theirs_to_decide_again():
     assert unproved(agreed_to, world, Aim("run-1", 2)) == ""
     assert unproved(agreed_to, moved_on, Aim("run-1", 2)) == ""
     assert f"bytes of production are missing at remote, {stated.bytes} were agreed" in unproved(agreed_to, lives, Aim("r", 2))
+    stopped = replace(seen_agent(fleet().world(), P), process=Process.STOPPED, control=Unknown(P, "unreadable"))
+    assert unproved(agreed_to, replace(lives, agents={**lives.agents, P: stopped}), Aim("run-1", 2)) == ""
     assert "nothing tells any more" in unproved(agreed_to, replace(world, samples=()), Aim("r", 2))
 
 

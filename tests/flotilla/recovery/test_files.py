@@ -128,7 +128,8 @@ def seen() -> dict[str, Any]:
             "disk_free": 10, "data_bytes": 5, "unfinished": "", "forks": [{"timeline": 3, "at": "0/5000000"}],
         },
         "traffic": {"serving": True, "zone": "fleet.test.", "epoch": 7, "records": records},
-        "peers": {"remote": {"reached": False, "ago": None, "epoch": None, "error": "timed out"}},
+        "peers": {"remote": {"reached": False, "ago": None, "epoch": None, "error": "timed out", "isolation": 30}},
+        "isolation": 10,
     }  # fmt: skip
 
 
@@ -139,6 +140,16 @@ def test_an_agent_is_read_whatever_else_it_says():
     assert (agent.is_stopped, agent.epoch_age, agent.forks) == (True, 3.5, (Fork(3, 0x5000000),))
     assert isinstance(agent.traffic, TrafficSeen)
     assert agent.traffic.authorised == ("production", "same-city")
+    assert (agent.isolation, [peer.isolation for peer in agent.peers]) == (10.0, [30.0])
+
+
+def test_an_agent_of_an_earlier_flotilla_does_not_say_how_long_it_is_alone():
+    data = seen()
+    del data["isolation"], data["peers"]["remote"]["isolation"]
+    agent = parse_agent(data)
+
+    assert isinstance(agent, AgentSeen)
+    assert (agent.isolation, [peer.isolation for peer in agent.peers]) == (None, [None])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from flotilla.recovery import acts, guards
+from flotilla.recovery import acts, goals, guards
 from flotilla.recovery.acts import Act
 from flotilla.recovery.aim import Aim
 from flotilla.recovery.planning import plan_for
@@ -364,3 +364,22 @@ def test_a_guard_alone_stands_between_an_act_and_harm(name: str, monkeypatch: py
     done, _ = case.fleet.act(without.act, EPOCH, RUN)
 
     assert case.harm(case.fleet, done)
+
+
+@pytest.mark.parametrize(
+    "by_hand",
+    [lambda made: setattr(made.nodes[P], "sync", ()), lambda made: setattr(made, "weakened", True)],
+    ids=["synchronous_standby_names", "synchronous_commit"],
+)
+def test_a_loss_of_nothing_that_was_proved_is_proved_no_more_once_the_primary_waits_for_nobody(
+    by_hand: Callable[[Fleet], None],
+):
+    made, promote = begun(), acts.Promote(S, P, clean=False, at_most=0)
+    assert "loss-as-stated" not in dict(guards.objections(promote, made.world(), Aim(RUN, EPOCH)))
+    by_hand(made)
+    made.clients()
+    made.die(P)
+    objected = dict(guards.objections(promote, made.world(), Aim(RUN, EPOCH)))
+
+    assert "as it was seen 0.0 s ago" in objected["loss-as-stated"]
+    assert "as it was seen 0.0 s ago" in standing(goals.MostAdvanced(S, P), made.world(), Aim(RUN, EPOCH)).told

@@ -175,9 +175,10 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @removal("what the primary itself was seen to wait for, whatever the leases say", changed_by_hand)
 def unseen(patch: pytest.MonkeyPatch) -> None:
-    for module in (loss, goal_proofs, guards, refusals):
+    for module in (loss, goal_proofs, guards):
         for name in ("not_waiting", "not_seen_to_wait"):
             patch.setattr(module, name, lambda *_: "", raising=False)
+    patch.setattr(refusals, "newest_sample", lambda *_: None)
 
 
 @removal("that time ends nobody who has accepted the epoch", cut_off_once_it_had_accepted)

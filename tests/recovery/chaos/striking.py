@@ -84,6 +84,7 @@ class Striking:
         origin = self._of.primary
         target = next(site for site in CITY if site != origin)
         if cell.runbook is not Kind.SWITCHOVER:
+            self._of.sampled()
             lose(origin)
         if cell.runbook in OF_THE_LOST:  # of the site that was lost, once the other one has taken over
             self._of.move("failover", target).well()

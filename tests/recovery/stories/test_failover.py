@@ -49,6 +49,7 @@ def comes_back(field: Field, *sites: str) -> None:
 def test_production_is_lost_one_person_agrees_and_the_way_home_leads_back(field: Field) -> None:
     with primaries(field, os.environ) as seen, users(field) as load:
         load.wait()
+        field.sampled()
         lab.kill("production")
         going = field.begin("failover", "--to", "same-city", "--as", "zoe", "--reason", "production is gone")
         asked(going)
@@ -112,6 +113,7 @@ def stated(going: Going) -> int:
 def test_the_city_is_lost_and_two_different_people_break_the_glass(field: Field) -> None:
     with users(field) as load:
         load.wait()
+        field.sampled()
         for site in CITY:
             lab.kill(site)
         refused = field.recover("failover", "--to", REMOTE, "--as", "carol", "--reason", "the city is gone")
