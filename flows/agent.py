@@ -28,7 +28,7 @@ from tasks.node_guard import steady
 from tasks.node_initialise import initialise
 from tasks.node_looks import Looks
 from tasks.node_postgres import Node, Told
-from tasks.node_processes import end_recorded
+from tasks.node_processes import end_recorded, must_see
 from tasks.peers import Peers
 
 QUEUE = 2.0  # seconds that an act waits for the one before it
@@ -61,8 +61,12 @@ class SiteAgent:
         self._began, self._accepted = time.time(), steady()
 
     def begin(self) -> None:
-        """Have everything as an agent that was here before may have left it half-way; then ask the others."""
-        if end_recorded(self.node.program):
+        """Have everything as an agent that was here before may have left it half-way; then ask the others.
+
+        Raises Permanent where it could not tell a server that runs.
+        """
+        must_see(self.node.account)
+        if end_recorded(self.node.program, self.node.account):
             log.warning("site=%s ended a program whose agent has died", self.config.site)
         if self.node.server.is_for_nobody():
             node_postgres.halt(self.node, "fast")

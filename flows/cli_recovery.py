@@ -186,8 +186,8 @@ def journal(run: RunName, fleet: FleetFile = DEFAULT_FLEET, as_json: AsJson = Fa
     from flows.recovery_runs import known_run
     from flows.telling import journal_rows
 
-    rows = journal_rows(known_run(read_fleet(fleet), run))
-    print_rows(rows, rows if as_json else None)
+    found = known_run(read_fleet(fleet), run)
+    print_rows(journal_rows(found), journal_rows(found, None) if as_json else None)
 
 
 @recover.command()
