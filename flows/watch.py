@@ -7,28 +7,31 @@ What it may not do by itself it tells people, once.
 from __future__ import annotations
 
 import logging
+import re
 import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from flotilla.errors import FlotillaError
+from flotilla.errors import FlotillaError, Transient
 from flotilla.facts import Unknown
 from flotilla.fleet import Fleet
 from flotilla.recovery.facts import Sample, World
+from flotilla.recovery.journal import Journal
 from flotilla.recovery.loss import statement
 from flotilla.recovery.policy import Occasion, reasons_to_ask
 from flotilla.recovery.publication import published
-from flotilla.recovery.refusals import Asked, Trigger, primary_of
+from flotilla.recovery.refusals import Asked, Trigger, next_epoch, primary_of
 from flotilla.recovery.steps import Kind, Mode
-from flotilla.recovery.walking import Ended, Outcome
+from flotilla.recovery.walking import Ask, Ended, Outcome, Stuck
 from flotilla.recovery.witnesses import State, Verdict
 from flows.consent import SignedAnswers
 from flows.logs import log_to_stderr
-from flows.recovering import Ground, begun, new_run, opened, planned, walked
+from flows.recovering import Ground, begun, new_run, opened, planned, taken_up, walked
 from flows.telling import ended_text
-from flows.witnessing import EVERY, Hearing, last_automatic
+from flows.walker import People, Run
+from flows.witnessing import EVERY, Hearing, last_automatic, left_by_watchers
 from tasks import prefect_api, replication_samples
 from tasks.clusters import Connection
 from tasks.fanout import side_by_side
@@ -36,6 +39,9 @@ from tasks.leadership import Leadership, own_identity
 from tasks.notify import tell_webhook
 
 KEEP = 10.0  # seconds between two copies of the samples of replication
+READ = 20.0  # seconds between two looks at the runs that journals tell of
+LEFT = 60.0  # seconds without a word in its journal after which nobody walks a run any more
+_FIGURE = re.compile(r"-?\d+(\.\d+)?")
 LEASE = "flotilla-watcher"
 WATCHER = "watcher"
 log = logging.getLogger("flotilla.recovery")
@@ -51,7 +57,7 @@ def watch_for_good(fleet: Fleet, tell: Callable[[str], None] = lambda _: None) -
         leadership = Leadership(list(ground.connections.values()), own_identity(), LEASE)
         leadership.start()
         try:
-            watch = Watch(ground, leadership, tell)
+            watch = Watch(ground, leadership, tell, stop)
             while not stop.wait(EVERY):
                 watch.look()
         finally:
@@ -73,32 +79,79 @@ class Alarm:
         return f"{told}. {self.target} waits for a person: {'; '.join(self.against)}" if self.against else told
 
 
-class Watch:
-    """What a watcher has heard so far, and what it makes of it."""
+class Asking:
+    """People who answer a watcher's run; raises Transient once the watcher is told to end: the run is gone on with later."""
 
-    def __init__(self, ground: Ground, leadership: Leadership, tell: Callable[[str], None] = lambda _: None) -> None:
-        self._ground, self._leadership, self._say = ground, leadership, tell
+    def __init__(self, people: People, stop: threading.Event) -> None:
+        self._people, self._stop = people, stop
+
+    def answer(self, move: Ask | Stuck, journal: Journal) -> Journal:
+        """Return the journal with what people answered."""
+        if self._stop.is_set():
+            raise Transient(f"run {journal.run} waits for people, and its watcher ends: flotilla recover resume {journal.run}")
+        return self._people.answer(move, journal)
+
+
+class Watch:
+    """What a watcher has heard so far, and what it makes of it; ``stop`` is set once it is to end."""
+
+    def __init__(
+        self,
+        ground: Ground,
+        leadership: Leadership,
+        tell: Callable[[str], None] = lambda _: None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self._ground, self._leadership, self._say, self._stop = ground, leadership, tell, stop or threading.Event()
         self._stands = ""
         self._hearing = Hearing(ground.recovery.patience())
         self._told = ""
         self._last_automatic = last_automatic(ground.fleet)
-        self._kept_at = 0.0
+        self._left: dict[str, int] = {}
+        self._taken_up = set[str]()
+        self._kept_at, self._read_at = 0.0, time.time()
         self._keeping: threading.Thread | None = None
+        self._reading: threading.Thread | None = None
 
     def look(self) -> None:
         """Hear the witnesses once, and do or tell what follows."""
         world = self._ground.eyes.world()
         self._hearing.hear(world, self._ground.layout.sites)
+        self._read_runs(world.at)
         if self._leadership.leads:
             self._keep_samples(world)
         alarm = self._alarm(world)
         self._stand(world, alarm)
         if alarm is None:
             self._told = ""
+            self._take_up(world)
         elif not alarm.against and self._leadership.leads:
             self._fail_over(alarm)
-        elif str(alarm) != self._told and self._leadership.leads:
+        elif _FIGURE.sub("", str(alarm)) != self._told and self._leadership.leads:
             self._tell(alarm)
+
+    def _read_runs(self, now: float) -> None:
+        """Know what other watchers did, and left; in the background, since a cluster may hang."""
+        if now - self._read_at < READ or (self._reading and self._reading.is_alive()):
+            return
+        self._read_at = now
+        self._reading = threading.Thread(target=self._read, name="runs", daemon=True)
+        self._reading.start()
+
+    def _read(self) -> None:
+        began = last_automatic(self._ground.fleet)
+        self._last_automatic = max((one for one in (began, self._last_automatic) if one is not None), default=None)
+        self._left = left_by_watchers(self._ground.fleet, time.time() - LEFT)
+
+    def _take_up(self, world: World) -> None:
+        """Go on with a failover whose watcher died: what it did not get to is owed, and nobody else would know."""
+        if not self._leadership.leads or any(lease.holder for lease in world.seen_leases()):
+            return
+        newest = next_epoch(world) - 1
+        for run in [run for run, epoch in self._left.items() if epoch == newest and run not in self._taken_up]:
+            self._taken_up.add(run)
+            self._inform(f"run {run} of a watcher that is gone is not over: it is taken up")
+            self._walk(run, lambda run=run: taken_up(self._ground, run, WATCHER))  # type: ignore[misc]
 
     def _stand(self, world: World, alarm: Alarm | None) -> None:
         """Tell how things stand where that has changed."""
@@ -135,7 +188,7 @@ class Watch:
         return Alarm(primary, target, found, reasons_to_ask(occasion, recovery.rules(), world, layout))
 
     def _fail_over(self, alarm: Alarm) -> None:
-        log.warning("%s; %s takes over", alarm, alarm.target)
+        self._inform(f"{alarm}; {alarm.target} takes over")
         asked = Asked(
             Kind.FAILOVER,
             alarm.target,
@@ -145,26 +198,43 @@ class Watch:
             initiator=WATCHER,
             reason="; ".join(alarm.verdict.reasons),
         )
-        try:
+
+        def start() -> Run:
             plan = planned(self._ground, asked, automatic=True)
             self._last_automatic = time.time()
-            people = SignedAnswers(self._ground.recovery, self._ground.connections)
-            ended = walked(self._ground, begun(self._ground, asked, plan), people)
+            return begun(self._ground, asked, plan)
+
+        ended = self._walk(asked.run, start)
+        if ended:
+            threading.Thread(target=_noted, args=(asked, ended), name="noted", daemon=True).start()
+
+    def _walk(self, run: str, start: Callable[[], Run]) -> Ended | None:
+        """Walk a run to its end; None where it cannot begin, or ends otherwise: that is told."""
+        people = Asking(SignedAnswers(self._ground.recovery, self._ground.connections), self._stop)
+        try:
+            ended = walked(self._ground, start(), people)
         except FlotillaError as error:
-            log.error("%s", error)
-            return
-        log.warning("run %s: %s", asked.run, ended_text(ended))
-        threading.Thread(target=_noted, args=(asked, ended), name="noted", daemon=True).start()
+            self._inform(f"run {run}: {error}")
+            return None
+        self._inform(f"run {run}: {ended_text(ended)}")
+        return ended
 
     def _tell(self, alarm: Alarm) -> None:
-        self._told = str(alarm)
-        log.warning("%s", alarm)
+        self._told = _FIGURE.sub("", str(alarm))
+        self._inform(f"{alarm}; flotilla recover failover --to {alarm.target}")
+
+    def _inform(self, text: str) -> None:
+        """Tell people, without waiting for the webhook."""
+        log.warning("%s", text)
         if name := self._ground.fleet.approvals.webhook_env:
-            text = f"{alarm}; flotilla recover failover --to {alarm.target}"
-            try:
-                tell_webhook(f"env:{name}", {"text": text, "primary": alarm.primary, "target": alarm.target})
-            except FlotillaError as error:
-                log.warning("nobody was told: %s", error)
+            threading.Thread(target=_told, args=(name, text), name="told", daemon=True).start()
+
+
+def _told(name: str, text: str) -> None:
+    try:
+        tell_webhook(f"env:{name}", {"text": text})
+    except FlotillaError as error:
+        log.warning("nobody was told: %s", error)
 
 
 def _noted(asked: Asked, ended: Ended) -> None:
