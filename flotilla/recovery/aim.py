@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Aim:
     """The run and its epoch, how many sites there are, and what people let pass: ``waived`` are names of guards.
 
-    ``glass``: a majority could not be had, and two people broke the glass.
+    ``glass``: a majority could not be had, and two people broke the glass. ``begun``: the sites that were asked to accept the
+    epoch, and may have, whether they answered or not.
     """
 
     run: str
@@ -17,6 +18,7 @@ class Aim:
     sites: int = 3
     glass: bool = False
     waived: frozenset[str] = frozenset()
+    begun: frozenset[str] = frozenset()
 
     @property
     def majority(self) -> int:

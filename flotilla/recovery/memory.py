@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from flotilla.recovery.acts import TakeLease
+from flotilla.recovery.acts import Begin, BreakGlass, TakeLease
 from flotilla.recovery.approvals import Approval
 from flotilla.recovery.journal import Entry, Journal, Wrote
 from flotilla.recovery.steps import Plan
@@ -119,6 +119,12 @@ class Memory:
         """The sites at which a rewind failed for good: they are seeded anew."""
         failed = (entry.said for entry in self.journal.entries if entry.kind is Wrote.FAILED)
         return frozenset(str(said.get("site")) for said in failed if said.get("kind") == "rewind" and said.get("for_good"))
+
+    @property
+    def asked_to_begin(self) -> frozenset[str]:
+        """The sites whose agents were, or were about to be, asked to accept the epoch."""
+        intended = (act for entry in self.entries if entry.kind is Wrote.INTENDED for act in entry.said["acts"])
+        return frozenset(str(act["site"]) for act in intended if act["kind"] in (Begin.kind, BreakGlass.kind))
 
     def waived(self, plan: Plan) -> frozenset[str]:
         """Return the guards that people took upon themselves when they let the run go on without a step, or agreed to one.

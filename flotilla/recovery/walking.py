@@ -149,7 +149,7 @@ def parting(plan: Plan) -> tuple[Act, ...]:
 
 def aim_of(plan: Plan, memory: Memory) -> Aim:
     """Return on whose behalf a plan's acts are judged."""
-    return Aim(memory.journal.run, plan.epoch, plan.sites, plan.glass, memory.waived(plan))
+    return Aim(memory.journal.run, plan.epoch, plan.sites, plan.glass, memory.waived(plan), begun=memory.asked_to_begin)
 
 
 def _forward(plan: Plan, world: World, memory: Memory) -> Move:
