@@ -40,7 +40,7 @@ from tasks.notify import tell_webhook
 
 KEEP = 10.0  # seconds between two copies of the samples of replication
 READ = 20.0  # seconds between two looks at the runs that journals tell of
-LEFT = 60.0  # seconds without a word in its journal after which nobody walks a run any more
+LEFT = 5.0  # seconds without a word in its journal, and no lease held, after which nobody walks a run any more
 _FIGURE = re.compile(r"-?\d+(\.\d+)?")
 LEASE = "flotilla-watcher"
 WATCHER = "watcher"

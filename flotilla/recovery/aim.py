@@ -9,8 +9,13 @@ from dataclasses import dataclass
 class Aim:
     """The run and its epoch, how many sites there are, and what people let pass: ``waived`` are names of guards.
 
+<<<<<<< HEAD
     ``glass``: a majority could not be had, and two people broke the glass. ``promoting``: the site at which a promotion that
     the run asked for, and takes back, may be under way.
+=======
+    ``glass``: a majority could not be had, and two people broke the glass. ``begun``: the sites that were asked to accept the
+    epoch, and may have, whether they answered or not.
+>>>>>>> fa
     """
 
     run: str
@@ -19,6 +24,7 @@ class Aim:
     glass: bool = False
     waived: frozenset[str] = frozenset()
     promoting: str = ""
+    begun: frozenset[str] = frozenset()
 
     @property
     def majority(self) -> int:

@@ -91,11 +91,15 @@ def _outlives(site: str, world: World, aim: Aim) -> str:
             if peer.glass:
                 return f"{site} goes on without a majority, as {one.site} heard: people broke the glass"
             if peer.epoch is not None and peer.epoch >= aim.epoch:
-                accepted = f"{site} has accepted epoch {peer.epoch} itself, as {one.site} heard, and goes on with whoever does"
-                return f"{accepted}: end this run and begin one that it does not hear of, or answer for it"
+                return f"{site} has accepted epoch {peer.epoch} itself, as {one.site} heard, {_AND_SO}"
+    if site in aim.begun:  # one that answers nobody any more may still ask
+        return f"{site} was asked to accept epoch {aim.epoch}, {_AND_SO}"
     if aim.glass and "origin-fenced" not in aim.waived:
         return f"{site} may go on with a majority that we do not see: nobody answers for it"
     return ""
+
+
+_AND_SO = "and goes on with whoever keeps to that: end this run and begin one that it does not hear of, or answer for it"
 
 
 def _isolations(site: str, world: World) -> Iterator[float]:

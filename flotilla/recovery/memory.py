@@ -165,6 +165,12 @@ class Memory:
         failed = (entry.said for entry in self.journal.entries if entry.kind is Wrote.FAILED)
         return frozenset(str(said.get("site")) for said in failed if said.get("kind") == "rewind" and said.get("for_good"))
 
+    @property
+    def asked_to_begin(self) -> frozenset[str]:
+        """The sites whose agents were, or were about to be, asked to accept the epoch."""
+        intended = (act for entry in self.entries if entry.kind is Wrote.INTENDED for act in entry.said["acts"])
+        return frozenset(str(act["site"]) for act in intended if act["kind"] in (Begin.kind, BreakGlass.kind))
+
     def waived(self, plan: Plan) -> frozenset[str]:
         """Return the guards that people took upon themselves when they let the run go on without a step, or agreed to one.
 

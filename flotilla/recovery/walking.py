@@ -176,7 +176,8 @@ def parting(plan: Plan) -> tuple[Act, ...]:
 def aim_of(plan: Plan, memory: Memory) -> Aim:
     """Return on whose behalf a plan's acts are judged."""
     promoting = next((act.site for step in plan.steps if step.key == HALTED for act in step.acts), "")
-    return Aim(memory.journal.run, plan.epoch, plan.sites, plan.glass, memory.waived(plan), promoting)
+    run, waived = memory.journal.run, memory.waived(plan)
+    return Aim(run, plan.epoch, plan.sites, plan.glass, waived, promoting, memory.asked_to_begin)
 
 
 def _forward(plan: Plan, world: World, memory: Memory) -> Move:

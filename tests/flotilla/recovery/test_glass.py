@@ -15,7 +15,7 @@ from flotilla.recovery.planning import plan_for
 from flotilla.recovery.proofs import unproved
 from flotilla.recovery.reporting import report_of, to_markdown
 from flotilla.recovery.steps import Plan
-from flotilla.recovery.walking import Ask, Do, Outcome
+from flotilla.recovery.walking import Ask, Do, Outcome, aim_of
 from tests.flotilla.recovery.modelled import P, R, S, fleet
 from tests.flotilla.recovery.test_interruptions import lost
 from tests.flotilla.recovery.walked import LAYOUT, Walk, ended, failover
@@ -64,9 +64,12 @@ def test_time_fences_no_primary_that_has_accepted_the_epoch_itself():
 
     assert made.nodes[P].primary
     told = unproved(fenced, made.world(), Aim("run-1", 2))
-    assert told.startswith(
-        "production has accepted epoch 2 itself, as same-city heard, and goes on with whoever does: end this"
-    )
+    assert told.startswith("production has accepted epoch 2 itself, as same-city heard, and goes on with whoever keeps to that")
+
+    deaf = heard_of(heard_of(made.world(), S, Peer(P, False, 100.0, 1)), R, Peer(P, False, 100.0, 1))  # it asks them still
+    assert unproved(fenced, deaf, Aim("run-1", 2)) == ""
+    told = unproved(fenced, deaf, Aim("run-1", 2, begun=frozenset({P, S, R})))
+    assert told.startswith("production was asked to accept epoch 2, and goes on with whoever keeps to that")
 
     for site in (S, R):
         made.act(acts.Begin(site), 3, "run-2")
@@ -75,6 +78,16 @@ def test_time_fences_no_primary_that_has_accepted_the_epoch_itself():
 
     assert not made.nodes[P].primary
     assert unproved(fenced, made.world(), Aim("run-2", 3)) == ""
+
+
+def test_a_run_knows_whom_it_asked_to_accept_its_epoch_though_nobody_answered():
+    walk = Walk.begin(lost(R), failover(S))
+    while not (isinstance(move := walk.think(), Do) and move.step.key == "begin"):
+        walk.make(move)
+    walk.make(move, tell=False)
+    again = walk.restarted()
+
+    assert aim_of(again.plan, Memory(again.journal, again.plan.epoch)).begun == {P, S}
 
 
 def test_the_longest_time_that_any_agent_says_it_lets_a_primary_be_alone_is_waited_for():
