@@ -198,6 +198,7 @@ def runbook(
 ) -> None:
     """Print a plan as a document for people: exact commands and what to expect, for the day Flotilla is gone."""
     from flotilla.recovery.document import runbook as document
+    from flotilla.recovery.preamble import preamble
     from flotilla.recovery.refusals import Asked
     from flotilla.recovery.steps import Kind
     from flows.check import read_fleet
@@ -206,7 +207,8 @@ def runbook(
     if what not in set(Kind) - {Kind.ABORT}:
         raise InvalidInput([Problem("command line", "WHAT", what, "switchover, failover, failback, reprotect or degrade")])
     with opened(read_fleet(fleet)) as ground:
-        typer.echo(document(planned(ground, Asked(Kind(what), to))))
+        head = preamble(ground.recovery, ground.eyes.world(), ground.layout)
+        typer.echo(document(planned(ground, Asked(Kind(what), to)), head))
 
 
 class _Wish:

@@ -17,6 +17,14 @@ from flotilla.traffic.records import Record
 Seen = TypeVar("Seen")
 STREAMING = "streaming"
 SYNCHRONOUS = frozenset({"sync", "quorum"})  # pg_stat_replication.sync_state of standbys that commits wait for
+PLACES = ("data_directory", "config_file", "unix_socket_directories", "port", "ssl_ca_file")
+AT_LEAST = (
+    "max_connections", "max_wal_senders", "max_worker_processes", "max_prepared_transactions", "max_locks_per_transaction",
+)  # fmt: skip
+ALIKE = ("shared_preload_libraries", "data_checksums", "wal_log_hints", "server_version")
+SHOWN = (*PLACES, *AT_LEAST, *ALIKE)
+"""Settings that a look shows: where things lie on the node; what a standby must have no less of than its primary, or it ends
+(PostgreSQL 15, 27.4.3); what is to be the same, as any site may become the primary."""
 CLEANLY_STOPPED = "shut down"  # pg_controldata, "Database cluster state", of a primary that wrote its shutdown checkpoint
 
 
@@ -54,7 +62,7 @@ class DatabaseSeen:
     what it has on disk: flushed on a primary, received on a standby. ``upstream`` is the site that it is told to follow,
     ``receives`` whether it does. ``clients`` counts the application's sessions but those that wait for a synchronous standby,
     which are ``in_doubt``. ``weakened`` names roles, databases and settings that commit without waiting for one.
-    ``epoch`` and ``epoch_primary`` are the row of flotilla.epoch.
+    ``epoch`` and ``epoch_primary`` are the row of flotilla.epoch. ``settings`` are those of ``SHOWN``, as they are in force.
     """
 
     site: str
@@ -81,6 +89,11 @@ class DatabaseSeen:
     can_rewind: bool = True
     commits: int | None = None
     prepared: int = 0
+    settings: tuple[tuple[str, str], ...] = ()
+
+    def setting(self, name: str) -> str | None:
+        """Return one of the settings in ``SHOWN``; None if it was not shown."""
+        return dict(self.settings).get(name)
 
     def follower(self, name: str) -> Follower | None:
         """Return the standby of that name; None if none or several claim it, as then nobody knows which is which."""

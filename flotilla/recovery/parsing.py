@@ -82,6 +82,7 @@ def parse_database(data: Any) -> DatabaseSeen | Unknown:
             can_rewind=_flag(data["can_rewind"]),
             commits=_optional(data.get("commits")),
             prepared=_whole(data.get("prepared") or 0),
+            settings=tuple((name, _text(value)) for name, value in (data.get("settings") or {}).items()),
         )
     except _BAD as error:
         return Unknown(site, f"its database's answer cannot be used: {_why(error)}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import subprocess
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -12,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flotilla.facts import Unknown
+from flotilla.fleet import parse_fleet
 from flotilla.recovery import bodies, commands, guards, recording, witnesses
 from flotilla.recovery.document import runbook
 from flotilla.recovery.facts import AgentSeen, DatabaseSeen, Slot, World
 from flotilla.recovery.picture import picture
 from flotilla.recovery.planning import plan_for
+from flotilla.recovery.preamble import preamble
 from flotilla.recovery.readiness import Severity, Surroundings, findings, runbooks
 from flotilla.recovery.refusals import NotPlanned
 from flotilla.recovery.reporting import ledger_of, report_of, to_json, to_markdown, took_last
@@ -24,6 +28,7 @@ from flotilla.recovery.steps import Plan
 from flotilla.recovery.witnesses import OURSELVES, Patience, State, verdict
 from tests.flotilla.recovery.modelled import SITES, P, R, S, fleet
 from tests.flotilla.recovery.test_deciding import with_database, with_leases
+from tests.flotilla.recovery.test_files import FLEET
 from tests.flotilla.recovery.test_interruptions import RUNBOOKS
 from tests.flotilla.recovery.walked import LAYOUT, Walk, failover, switchover
 
@@ -198,6 +203,34 @@ def test_a_run_that_is_over_is_not_taken_up_again():
 # -- the runbook for people --------------------------------------------------------------------------------------------------
 
 
+def head(world: World) -> tuple[str, ...]:
+    recovery = parse_fleet(FLEET, "fleet.yaml").recovery
+    assert recovery is not None
+    return preamble(recovery, world, LAYOUT)
+
+
+def test_a_runbook_says_where_things_lie_as_far_as_that_is_seen_and_asks_for_the_rest():
+    shown = {"data_directory": "/srv/pg data", "config_file": "/var/lib/flotilla/postgresql.conf", "server_version": "15.8 (x)"}
+    lines = head(with_database(fleet().world(), S, settings=tuple(shown.items())))
+    known, unknown = (next(line for line in lines if line.startswith(f"  {site})")) for site in (S, P))
+
+    assert "NODE=10.0.0.2 " in known
+    assert " STATE=/var/lib/flotilla PGDATA='/srv/pg data' " in known
+    assert " PGBIN=/usr/lib/postgresql/15/bin;;" in known
+    assert " PGDATA='?' " in unknown
+
+
+@pytest.mark.parametrize("name", RUNBOOKS)
+def test_what_a_runbook_says_is_bash(name: str):
+    made, asked = RUNBOOKS[name]
+    plan = plan_for(asked, made().world(), LAYOUT)
+    assert isinstance(plan, Plan)
+    blocks = re.findall(r"(?ms)^```\n(.*?)^```$", runbook(plan, head(made().world())))
+    said = subprocess.run(["bash", "-n"], input="\n".join(blocks), capture_output=True, text=True, check=False)
+
+    assert (said.returncode, said.stderr) == (0, "")
+
+
 def test_every_act_has_commands_for_people():
     assert set(commands._COMMANDS) == set(bodies.KINDS)
 
@@ -207,7 +240,7 @@ def test_every_runbook_prints_whole(name: str):
     made, asked = RUNBOOKS[name]
     plan = plan_for(asked, made().world(), LAYOUT)
     assert isinstance(plan, Plan)
-    text = runbook(plan)
+    text = runbook(plan, head(made().world()))
 
     for number, step in enumerate(plan.steps, 1):
         assert f"## {number}. {step.title}\n" in text
