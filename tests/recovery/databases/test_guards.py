@@ -97,6 +97,19 @@ def test_a_primary_that_was_told_nothing_of_a_recovery_is_stopped_though_it_reac
     hasty.follows("remote", "production")
 
 
+def test_a_primary_that_accepted_the_epoch_is_stopped_once_another_is_promoted_at_it(hasty: Trio) -> None:
+    """All three keep to one epoch, so that its epoch alone would be support for ever."""
+    hasty.begin("production", "same-city", "remote")
+    production = hasty["production"]
+    hasty.act("same-city", "detach")
+    hasty.act("same-city", "promote", timeout=30)
+    until(lambda: production.server is None, "it is stopped")
+
+    assert "same-city was made primary at epoch 2, after 1 here" in production.log.read_text()
+    assert {PATIENCE} == {hasty[name].seen["isolation"] for name in SITES}
+    assert PATIENCE == hasty["same-city"].seen["peers"]["production"]["isolation"]
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_primary_whose_agent_is_gone_or_hangs_is_stopped_all_the_same(hasty: Trio, how: signal.Signals) -> None:
     production = hasty["production"]
