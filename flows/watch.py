@@ -11,14 +11,15 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 from flotilla.errors import FlotillaError
 from flotilla.facts import Unknown
 from flotilla.fleet import Fleet
 from flotilla.recovery.facts import Sample, World
 from flotilla.recovery.loss import statement
-from flotilla.recovery.policy import Occasion, reasons_to_ask
+from flotilla.recovery.policy import Occasion, WhenSyncIsLost, about_lost_sync, reasons_to_ask, waited_for_in_vain
 from flotilla.recovery.publication import published
 from flotilla.recovery.refusals import Asked, Trigger, primary_of
 from flotilla.recovery.steps import Kind, Mode
@@ -81,7 +82,8 @@ class Watch:
         self._stands = ""
         self._hearing = Hearing(ground.recovery.patience())
         self._told = ""
-        self._last_automatic = last_automatic(ground.fleet)
+        self._journals = _Reading(ground.fleet)
+        self._hanging: tuple[str, float] | None = None
         self._kept_at = 0.0
         self._keeping: threading.Thread | None = None
 
@@ -94,11 +96,29 @@ class Watch:
         alarm = self._alarm(world)
         self._stand(world, alarm)
         if alarm is None:
-            self._told = ""
+            self._told = self._told if self._about_sync(world) else ""
         elif not alarm.against and self._leadership.leads:
             self._fail_over(alarm)
         elif str(alarm) != self._told and self._leadership.leads:
-            self._tell(alarm)
+            self._tell(str(alarm), f"failover --to {alarm.target}", primary=alarm.primary, target=alarm.target)
+
+    def _about_sync(self, world: World) -> bool:
+        """Do what the fleet file says where commits wait for a standby that is gone; tell whether they do."""
+        primary = primary_of(world, self._ground.layout)
+        names = () if isinstance(primary, Unknown) else waited_for_in_vain(primary, world)
+        if isinstance(primary, Unknown) or not names:
+            self._hanging = None
+            return False
+        if self._hanging is None or self._hanging[0] != primary:
+            self._hanging = primary, time.monotonic()
+        wanted = about_lost_sync(self._ground.recovery.rules(), time.monotonic() - self._hanging[1])
+        told = f"commits at {primary} wait for {', '.join(names)}, and none of them streams"
+        if wanted is WhenSyncIsLost.DEGRADE and self._leadership.leads:
+            self._hanging = primary, time.monotonic()  # one that did not come about is tried again after the same patience
+            self._walk(Asked(Kind.DEGRADE, primary, reason=told))
+        elif wanted is WhenSyncIsLost.ASK and told != self._told and self._leadership.leads:
+            self._tell(told, f"degrade --to {primary}", primary=primary, target=primary)
+        return True
 
     def _stand(self, world: World, alarm: Alarm | None) -> None:
         """Tell how things stand where that has changed."""
@@ -124,6 +144,7 @@ class Watch:
         if isinstance(primary, Unknown) or any(lease.holder for lease in world.seen_leases()):
             return None
         found = self._hearing.verdict(primary, world.at, len(layout.places))
+        self._journals.ahead(wanted=found.state is not State.UP and self._leadership.leads)
         if found.state is not State.DOWN:
             return None
         said = published(world, len(layout.places))
@@ -131,23 +152,24 @@ class Watch:
         holders = [] if isinstance(said, Unknown) else [site for site in said.promotable if site in near]
         target = next(iter([*holders, *near, *layout.others(primary)]))
         loss = statement(target, primary, world, layout)
-        occasion = Occasion(primary, target, loss, found, Trigger.WATCHER, self._last_automatic)
-        return Alarm(primary, target, found, reasons_to_ask(occasion, recovery.rules(), world, layout))
+        occasion = Occasion(primary, target, loss, found, Trigger.WATCHER)
+        against = reasons_to_ask(occasion, recovery.rules(), world, layout)
+        if not against and self._leadership.leads:  # another watcher may have failed over since this one began
+            occasion = replace(occasion, last_automatic=self._journals.last_automatic())
+            against = reasons_to_ask(occasion, recovery.rules(), world, layout)
+        return Alarm(primary, target, found, against)
 
     def _fail_over(self, alarm: Alarm) -> None:
         log.warning("%s; %s takes over", alarm, alarm.target)
-        asked = Asked(
-            Kind.FAILOVER,
-            alarm.target,
-            mode=Mode.UNGRACEFUL,
-            run=new_run(Kind.FAILOVER),
-            trigger=Trigger.WATCHER,
-            initiator=WATCHER,
-            reason="; ".join(alarm.verdict.reasons),
-        )
+        why = "; ".join(alarm.verdict.reasons)
+        self._walk(Asked(Kind.FAILOVER, alarm.target, mode=Mode.UNGRACEFUL, reason=why))
+
+    def _walk(self, wish: Asked) -> None:
+        """Have done what is wished for, nobody asked."""
+        asked = replace(wish, run=new_run(wish.kind), trigger=Trigger.WATCHER, initiator=WATCHER)
         try:
             plan = planned(self._ground, asked, automatic=True)
-            self._last_automatic = time.time()
+            self._journals.forget()
             people = SignedAnswers(self._ground.recovery, self._ground.connections)
             ended = walked(self._ground, begun(self._ground, asked, plan), people)
         except FlotillaError as error:
@@ -156,23 +178,49 @@ class Watch:
         log.warning("run %s: %s", asked.run, ended_text(ended))
         threading.Thread(target=_noted, args=(asked, ended), name="noted", daemon=True).start()
 
-    def _tell(self, alarm: Alarm) -> None:
-        self._told = str(alarm)
-        log.warning("%s", alarm)
+    def _tell(self, what: str, command: str, **about: str) -> None:
+        self._told = what
+        log.warning("%s", what)
         if name := self._ground.fleet.approvals.webhook_env:
-            text = f"{alarm}; flotilla recover failover --to {alarm.target}"
             try:
-                tell_webhook(f"env:{name}", {"text": text, "primary": alarm.primary, "target": alarm.target})
+                tell_webhook(f"env:{name}", {"text": f"{what}; flotilla recover {command}", **about})
             except FlotillaError as error:
                 log.warning("nobody was told: %s", error)
 
 
+class _Reading:
+    """When the last automatic failover was, read from the journals: begun at the first doubt, since a lost site takes long."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._pool = ThreadPoolExecutor(1, "journals")
+        self._began = 0.0
+        self._answer: Future[float | None] | None = None
+
+    def ahead(self, *, wanted: bool) -> None:
+        """Have the journals read while there is doubt, anew after a while; what was read in an earlier one is forgotten."""
+        if not wanted:
+            self.forget()
+        elif self._answer is None or (self._answer.done() and time.monotonic() - self._began > KEEP):
+            self._began, self._answer = time.monotonic(), self._pool.submit(last_automatic, self._fleet)
+
+    def last_automatic(self) -> float | None:
+        """Return what ``witnessing.last_automatic`` does."""
+        self.ahead(wanted=True)
+        assert self._answer is not None
+        return self._answer.result()
+
+    def forget(self) -> None:
+        """Have the journals read anew when they are asked next."""
+        self._answer = None
+
+
 def _noted(asked: Asked, ended: Ended) -> None:
-    """Have the failover among Prefect's runs, if Prefect is there: it was walked without it."""
+    """Have it among Prefect's runs, if Prefect is there: it was walked without it."""
     parameters = {"to": asked.target, "initiator": asked.initiator, "reason": asked.reason}
     state = "COMPLETED" if ended.outcome is Outcome.VERIFIED else "FAILED"
     try:
-        prefect_api.note_run("recovery/failover", asked.run, parameters, (state, ended_text(ended)))
+        prefect_api.note_run(f"recovery/{asked.kind}", asked.run, parameters, (state, ended_text(ended)))
     except FlotillaError as error:
         log.info("run %s is not among Prefect's: %s", asked.run, error)
 
