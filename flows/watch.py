@@ -12,7 +12,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 from flotilla.errors import FlotillaError, Transient
 from flotilla.facts import Unknown
@@ -20,7 +21,7 @@ from flotilla.fleet import Fleet
 from flotilla.recovery.facts import Sample, World
 from flotilla.recovery.journal import Journal
 from flotilla.recovery.loss import statement
-from flotilla.recovery.policy import Occasion, reasons_to_ask
+from flotilla.recovery.policy import Occasion, WhenSyncIsLost, about_lost_sync, reasons_to_ask, waited_for_in_vain
 from flotilla.recovery.publication import published
 from flotilla.recovery.refusals import Asked, Trigger, next_epoch, primary_of
 from flotilla.recovery.steps import Kind, Mode
@@ -106,7 +107,8 @@ class Watch:
         self._stands = ""
         self._hearing = Hearing(ground.recovery.patience())
         self._told = ""
-        self._last_automatic = last_automatic(ground.fleet)
+        self._journals = _Reading(ground.fleet)
+        self._hanging: tuple[str, float] | None = None
         self._left: dict[str, int] = {}
         self._taken_up = set[str]()
         self._kept_at, self._read_at = 0.0, time.time()
@@ -123,15 +125,33 @@ class Watch:
         alarm = self._alarm(world)
         self._stand(world, alarm)
         if alarm is None:
-            self._told = ""
+            self._told = self._told if self._about_sync(world) else ""
             self._take_up(world)
         elif not alarm.against and self._leadership.leads:
             self._fail_over(alarm)
-        elif _FIGURE.sub("", str(alarm)) != self._told and self._leadership.leads:
-            self._tell(alarm)
+        else:
+            self._tell(str(alarm), f"failover --to {alarm.target}")
+
+    def _about_sync(self, world: World) -> bool:
+        """Do what the fleet file says where commits wait for a standby that is gone; tell whether they do."""
+        primary = primary_of(world, self._ground.layout)
+        names = () if isinstance(primary, Unknown) else waited_for_in_vain(primary, world)
+        if isinstance(primary, Unknown) or not names:
+            self._hanging = None
+            return False
+        if self._hanging is None or self._hanging[0] != primary:
+            self._hanging = primary, time.monotonic()
+        wanted = about_lost_sync(self._ground.recovery.rules(), time.monotonic() - self._hanging[1])
+        told = f"commits at {primary} wait for {', '.join(names)}, and none of them streams"
+        if wanted is WhenSyncIsLost.DEGRADE and self._leadership.leads:
+            self._hanging = primary, time.monotonic()  # one that did not come about is tried again after the same patience
+            self._begin(Asked(Kind.DEGRADE, primary, reason=told))
+        elif wanted is WhenSyncIsLost.ASK:
+            self._tell(told, f"degrade --to {primary}")
+        return True
 
     def _read_runs(self, now: float) -> None:
-        """Know what other watchers did, and left; in the background, since a cluster may hang."""
+        """Know what other watchers left; in the background, since a cluster may hang."""
         if now - self._read_at < READ or (self._reading and self._reading.is_alive()):
             return
         self._read_at = now
@@ -139,8 +159,6 @@ class Watch:
         self._reading.start()
 
     def _read(self) -> None:
-        began = last_automatic(self._ground.fleet)
-        self._last_automatic = max((one for one in (began, self._last_automatic) if one is not None), default=None)
         self._left = left_by_watchers(self._ground.fleet, time.time() - LEFT)
 
     def _take_up(self, world: World) -> None:
@@ -177,6 +195,7 @@ class Watch:
         if isinstance(primary, Unknown) or any(lease.holder for lease in world.seen_leases()):
             return None
         found = self._hearing.verdict(primary, world.at, len(layout.places))
+        self._journals.ahead(wanted=found.state is not State.UP and self._leadership.leads)
         if found.state is not State.DOWN:
             return None
         said = published(world, len(layout.places))
@@ -184,24 +203,24 @@ class Watch:
         holders = [] if isinstance(said, Unknown) else [site for site in said.promotable if site in near]
         target = next(iter([*holders, *near, *layout.others(primary)]))
         loss = statement(target, primary, world, layout)
-        occasion = Occasion(primary, target, loss, found, Trigger.WATCHER, self._last_automatic)
-        return Alarm(primary, target, found, reasons_to_ask(occasion, recovery.rules(), world, layout))
+        occasion = Occasion(primary, target, loss, found, Trigger.WATCHER)
+        against = reasons_to_ask(occasion, recovery.rules(), world, layout)
+        if not against and self._leadership.leads:  # another watcher may have failed over since this one began
+            occasion = replace(occasion, last_automatic=self._journals.last_automatic())
+            against = reasons_to_ask(occasion, recovery.rules(), world, layout)
+        return Alarm(primary, target, found, against)
 
     def _fail_over(self, alarm: Alarm) -> None:
         self._inform(f"{alarm}; {alarm.target} takes over")
-        asked = Asked(
-            Kind.FAILOVER,
-            alarm.target,
-            mode=Mode.UNGRACEFUL,
-            run=new_run(Kind.FAILOVER),
-            trigger=Trigger.WATCHER,
-            initiator=WATCHER,
-            reason="; ".join(alarm.verdict.reasons),
-        )
+        self._begin(Asked(Kind.FAILOVER, alarm.target, mode=Mode.UNGRACEFUL, reason="; ".join(alarm.verdict.reasons)))
+
+    def _begin(self, wish: Asked) -> None:
+        """Have done what is wished for, nobody asked."""
+        asked = replace(wish, run=new_run(wish.kind), trigger=Trigger.WATCHER, initiator=WATCHER)
 
         def start() -> Run:
             plan = planned(self._ground, asked, automatic=True)
-            self._last_automatic = time.time()
+            self._journals.forget()
             return begun(self._ground, asked, plan)
 
         ended = self._walk(asked.run, start)
@@ -219,9 +238,12 @@ class Watch:
         self._inform(f"run {run}: {ended_text(ended)}")
         return ended
 
-    def _tell(self, alarm: Alarm) -> None:
-        self._told = _FIGURE.sub("", str(alarm))
-        self._inform(f"{alarm}; flotilla recover failover --to {alarm.target}")
+    def _tell(self, what: str, command: str) -> None:
+        """Tell people what waits for them, once, however its figures change; by the watcher that leads."""
+        key = _FIGURE.sub("", what)
+        if key != self._told and self._leadership.leads:
+            self._told = key
+            self._inform(f"{what}; flotilla recover {command}")
 
     def _inform(self, text: str) -> None:
         """Tell people, without waiting for the webhook."""
@@ -237,12 +259,39 @@ def _told(name: str, text: str) -> None:
         log.warning("nobody was told: %s", error)
 
 
+class _Reading:
+    """When the last automatic failover was, read from the journals: begun at the first doubt, since a lost site takes long."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._pool = ThreadPoolExecutor(1, "journals")
+        self._began = 0.0
+        self._answer: Future[float | None] | None = None
+
+    def ahead(self, *, wanted: bool) -> None:
+        """Have the journals read while there is doubt, anew after a while; what was read in an earlier one is forgotten."""
+        if not wanted:
+            self.forget()
+        elif self._answer is None or (self._answer.done() and time.monotonic() - self._began > KEEP):
+            self._began, self._answer = time.monotonic(), self._pool.submit(last_automatic, self._fleet)
+
+    def last_automatic(self) -> float | None:
+        """Return what ``witnessing.last_automatic`` does."""
+        self.ahead(wanted=True)
+        assert self._answer is not None
+        return self._answer.result()
+
+    def forget(self) -> None:
+        """Have the journals read anew when they are asked next."""
+        self._answer = None
+
+
 def _noted(asked: Asked, ended: Ended) -> None:
-    """Have the failover among Prefect's runs, if Prefect is there: it was walked without it."""
+    """Have it among Prefect's runs, if Prefect is there: it was walked without it."""
     parameters = {"to": asked.target, "initiator": asked.initiator, "reason": asked.reason}
     state = "COMPLETED" if ended.outcome is Outcome.VERIFIED else "FAILED"
     try:
-        prefect_api.note_run("recovery/failover", asked.run, parameters, (state, ended_text(ended)))
+        prefect_api.note_run(f"recovery/{asked.kind}", asked.run, parameters, (state, ended_text(ended)))
     except FlotillaError as error:
         log.info("run %s is not among Prefect's: %s", asked.run, error)
 

@@ -15,6 +15,8 @@ from flotilla.recovery.journal import Journal, Wrote
 from flotilla.recovery.loss import statement
 from flotilla.recovery.policy import Occasion, reasons_to_ask
 from flotilla.recovery.refusals import Trigger, primary_of
+from flotilla.recovery.steps import Kind
+from flotilla.recovery.steps import Kind
 from flotilla.recovery.witnesses import OURSELVES, Patience, Testimony, Verdict, verdict
 from flows.recovering import Ground
 from flows.recovery_runs import known_runs
@@ -115,4 +117,6 @@ def _is_left(journal: Journal, before: float) -> bool:
 
 def _began(journal: Journal) -> float | None:
     first = next((entry for entry in journal.entries if entry.kind is Wrote.PLANNED), None)
-    return first.at if first and first.said.get("initiator") in AUTOMATIC else None
+    if first is None or first.said.get("initiator") not in AUTOMATIC:
+        return None
+    return first.at if first.said.get("plan", {}).get("kind") == Kind.FAILOVER else None

@@ -21,6 +21,8 @@ from flotilla.recovery.loss import more_than_agreed
 from flotilla.recovery.proofs import unproved
 from flotilla.recovery.publication import promotable, published
 from flotilla.recovery.waiting import not_waiting
+from flotilla.traffic.rules import refusals
+from flotilla.traffic.service import Desired
 
 Check = Callable[[Any, World, Aim], str]
 WAIVABLE = frozenset({"origin-fenced", "loss-as-stated"})
@@ -343,10 +345,11 @@ def _lets_clients_in(act: acts.Promote, world: World, aim: Aim) -> str:
     "remote-only-as-primary", (acts.SetTraffic,), "traffic led to a site that is no primary's, or to none at all (R 8, R 3.4)"
 )
 def _remote_only_as_primary(act: acts.SetTraffic, world: World, aim: Aim) -> str:
-    if not act.authorised:
-        return "no site would be authorised"
-    if act.primary not in act.authorised:
-        return f"{act.primary} is primary and would not be authorised"
+    seen = world.traffic(act.site)
+    held = None if isinstance(seen, Unknown) else Desired(seen.epoch, seen.primary, frozenset(seen.authorised))
+    wanted = Desired(aim.epoch, act.primary, frozenset(act.authorised))
+    if against := "; ".join(refusals(wanted, dict(zip(act.authorised, act.cities, strict=False)), held)):
+        return against
     return unproved(goals.Writable(act.primary), world, aim)
 
 

@@ -60,6 +60,7 @@ def _set_traffic(site: str, layout: Layout, primary: str, sites: tuple[str, ...]
         port=layout.port,
         health=layout.health,
         addresses=addresses,
+        cities=tuple(layout.place(one).city for one in sites),
     )
 
 

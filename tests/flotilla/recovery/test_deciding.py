@@ -17,7 +17,16 @@ from flotilla.recovery.facts import AgentSeen, DatabaseSeen, Follower, Lag, Leas
 from flotilla.recovery.loss import APART, Certainty, statement
 from flotilla.recovery.memory import Choice
 from flotilla.recovery.planning import Terms, plan_for
-from flotilla.recovery.policy import Automatic, Occasion, Policy, reasons_to_ask
+from flotilla.recovery.policy import (
+    PATIENCE,
+    Automatic,
+    Occasion,
+    Policy,
+    WhenSyncIsLost,
+    about_lost_sync,
+    reasons_to_ask,
+    waited_for_in_vain,
+)
 from flotilla.recovery.proofs import unproved
 from flotilla.recovery.recording import Decision
 from flotilla.recovery.refusals import Asked, Forced, NotPlanned, Trigger
@@ -668,3 +677,25 @@ def test_a_rival_is_copied_anew_whether_it_was_a_primary_or_is_known_to_have_com
     assert due(goals.Rejoin(R, P), made.world()) == acts.Reseed(R, P)
     rival.running = True
     assert due(goals.Rejoin(R, P), made.world()) == acts.Stop(R)
+
+
+# -- commits that hang ----------------------------------------------------------------------------------------------------
+
+
+def test_commits_wait_in_vain_where_no_synchronous_standby_streams_and_nobody_mends_that():
+    world = fleet().world()
+    alone = with_database(world, P, followers=())
+
+    assert waited_for_in_vain(P, world) == ()
+    assert waited_for_in_vain(P, alone) == (S,)
+    assert waited_for_in_vain(P, with_database(alone, P, synchronous=())) == ()
+    assert waited_for_in_vain(P, with_leases(alone, holder="run-9")) == ()
+    assert waited_for_in_vain(P, replace(world, databases={P: Unknown(P, "timed out")})) == ()
+
+
+@pytest.mark.parametrize("wanted", list(WhenSyncIsLost))
+def test_what_the_fleet_file_says_of_them_is_done_after_a_while(wanted: WhenSyncIsLost):
+    policy = Policy(when_sync_is_lost=wanted)
+
+    assert about_lost_sync(policy, PATIENCE - 1) is WhenSyncIsLost.WAIT
+    assert about_lost_sync(policy, PATIENCE) is wanted

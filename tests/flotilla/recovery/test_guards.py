@@ -311,6 +311,18 @@ def remote_only_as_primary() -> Case:
     return Case(begun(), acts.SetTraffic(P, R, (R,)), invariants)
 
 
+def test_traffic_is_led_to_one_city_and_never_behind_a_later_recovery():
+    made = begun()
+    two = acts.SetTraffic(R, P, (P, R), cities=("hangzhou", "beijing"))
+    told = dict(guards.objections(two, made.world(), Aim(RUN, EPOCH)))["remote-only-as-primary"]
+    assert told == "production in hangzhou, remote in beijing would be authorised together; one city serves at a time"
+
+    made.dns[R] = (EPOCH + 1, S, (P, S))
+    city = acts.SetTraffic(R, P, (P, S), cities=("hangzhou", "hangzhou"))
+    told = dict(guards.objections(city, made.world(), Aim(RUN, EPOCH)))["remote-only-as-primary"]
+    assert told.startswith(f"epoch {EPOCH + 1} is there")
+
+
 CASES: dict[str, Callable[[], Case]] = {
     "agent-answers": agent_answers,
     "epoch-accepted": epoch_accepted,

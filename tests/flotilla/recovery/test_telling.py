@@ -146,6 +146,35 @@ def agents_with(world: World, site: str, **changes: object) -> World:
     return replace(world, agents={**world.agents, site: replace(agent, **changes)})  # type: ignore[arg-type]
 
 
+def skewed(world: World, site: str, count: int) -> World:
+    """Return the world with production at 10 of what a standby must have as much of, and a site at another number."""
+    made = with_database(world, P, settings=(("max_wal_senders", "10"), ("server_version", "15.8")))
+    return with_database(made, site, settings=(("max_wal_senders", str(count)), ("server_version", "15.8")))
+
+
+def test_a_server_of_another_version_is_told_but_nothing_refuses_it():
+    made = with_database(fleet().world(), P, settings=(("server_version", "15.8"),))
+    (found,) = findings(with_database(made, S, settings=(("server_version", "15.7"),)), LAYOUT, PEOPLE)
+
+    assert str(found).startswith("yellow: same-city: server_version is 15.7, production has 15.8; would break: promote")
+
+
+def test_what_refuses_a_runbook_is_told_once_and_not_while_a_recovery_is_under_way():
+    lost = replace(fleet().world(), databases={**fleet().world().databases, S: Unknown(S, "timed out")})
+    assert not [one for one in findings(lost, LAYOUT, PEOPLE) if "is not seen (" in one.what]
+    (prepared,) = findings(with_database(fleet().world(), P, prepared=2), LAYOUT, PEOPLE)
+    assert prepared.what == "2 prepared transactions are open at production: commit or roll them back"
+
+    busy = with_leases(with_database(fleet().world(), P, prepared=2), holder="run-9")
+    assert not [one for one in findings(busy, LAYOUT, PEOPLE) if one.severity is Severity.RED]
+
+
+def test_a_site_that_follows_nobody_is_asked_for_its_way_back_too():
+    away = with_database(fleet().world(), R, upstream="", receives=False)
+
+    assert {"reprotect to remote", "failback to remote"} <= set(runbooks(away, LAYOUT))
+
+
 @pytest.mark.parametrize(
     ("change", "site", "step"),
     [
@@ -158,6 +187,9 @@ def agents_with(world: World, site: str, **changes: object) -> World:
         (lambda world: with_database(world, S, system="other"), S, "promote"),
         (lambda world: with_database(world, P, followers=()), S, "drain"),
         (lambda world: with_database(world, P, synchronous=()), P, "fenced"),
+        (lambda world: with_database(world, P, prepared=1), "fleet", "switchover to same-city, switchover to remote: refused"),
+        (lambda world: skewed(world, S, 5), S, "rejoin-same-city"),
+        (lambda world: skewed(world, S, 20), P, "rejoin-production"),
         (lambda world: with_leases(world, promotable=()), "fleet", "chosen"),
         (lambda world: with_leases(world, primary=R), "fleet", "verify"),
         (lambda world: agents_with(world, R, disk_free=10, data_bytes=100), R, "rejoin-remote"),

@@ -34,7 +34,7 @@ from tests.recovery.databases.conftest import needs_postgresql
 from tests.recovery.databases.test_acts import reach
 from tests.recovery.databases.trio import SITES, USER, Ledger, Site, Trio, trio, until
 
-pytestmark = pytest.mark.programs
+pytestmark = [pytest.mark.programs, pytest.mark.timeout(900)]
 ISOLATION = 3.0  # seconds; a guard that was not ended stops its primary after them
 IN_VAIN = ("kubectl", "dig", "curl")
 SSH = f"""#!/bin/bash
