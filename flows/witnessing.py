@@ -16,7 +16,6 @@ from flotilla.recovery.loss import statement
 from flotilla.recovery.policy import Occasion, reasons_to_ask
 from flotilla.recovery.refusals import Trigger, primary_of
 from flotilla.recovery.steps import Kind
-from flotilla.recovery.steps import Kind
 from flotilla.recovery.witnesses import OURSELVES, Patience, Testimony, Verdict, verdict
 from flows.recovering import Ground
 from flows.recovery_runs import known_runs
