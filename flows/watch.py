@@ -111,7 +111,7 @@ class Watch:
         self._hanging: tuple[str, float] | None = None
         self._left: dict[str, int] = {}
         self._taken_up = set[str]()
-        self._kept_at, self._read_at = 0.0, time.time()
+        self._kept_at, self._read_at = 0.0, 0.0
         self._keeping: threading.Thread | None = None
         self._reading: threading.Thread | None = None
 
@@ -155,11 +155,11 @@ class Watch:
         if now - self._read_at < READ or (self._reading and self._reading.is_alive()):
             return
         self._read_at = now
-        self._reading = threading.Thread(target=self._read, name="runs", daemon=True)
+        self._reading = threading.Thread(target=self._read, args=(now,), name="runs", daemon=True)
         self._reading.start()
 
-    def _read(self) -> None:
-        self._left = left_by_watchers(self._ground.fleet, time.time() - LEFT)
+    def _read(self, now: float) -> None:
+        self._left = left_by_watchers(self._ground.fleet, now - LEFT)
 
     def _take_up(self, world: World) -> None:
         """Go on with a failover whose watcher died: what it did not get to is owed, and nobody else would know."""

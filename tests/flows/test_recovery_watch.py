@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -42,7 +43,7 @@ class Stage:
         patch.setattr(module, "walked", lambda *_: None)
         for name in ("begun", "ended_text", "SignedAnswers", "_noted", "_put_samples"):
             patch.setattr(module, name, lambda *_: "")
-        patch.setattr(module, "tell_webhook", lambda _, said: self.told.append(said["text"]))
+        patch.setattr(Watch, "_inform", lambda _, text: self.told.append(text))
         patch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
         self.watch = Watch(ground, SimpleNamespace(leads=True))  # type: ignore[arg-type]
 
@@ -93,8 +94,21 @@ def test_commits_that_hang_for_long_are_dealt_with_as_the_fleet_file_says(
     for made.now in (111.0, 112.0):
         made.watch.look()
 
-    assert (len(made.told), [(one.kind, one.target) for one in made.asked]) == (told, [(Kind.DEGRADE, P)] * asked)
-    assert all(one.endswith("flotilla recover degrade --to production") for one in made.told)
+    waits = [one for one in made.told if one.endswith("flotilla recover degrade --to production")]
+    assert (len(waits), [(one.kind, one.target) for one in made.asked]) == (told, [(Kind.DEGRADE, P)] * asked)
+
+
+def test_people_are_told_once_of_what_waits_for_them_however_its_figures_change(
+    stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = stage()
+    made.earlier = made.world.at - HOUR / 2
+    made.down(monkeypatch)
+    for seconds in range(60):
+        made.world = replace(made.world, at=made.world.at + seconds)
+        made.watch.look()
+
+    assert 1 == len(made.told), made.told
 
 
 def test_a_standby_that_is_back_soon_is_no_matter(stage: Callable[..., Stage]) -> None:
