@@ -114,6 +114,8 @@ def _by_hand() -> Fault:
         if fleet.nodes[P].primary:
             fleet.nodes[P].sync = ()
             fleet.lagging |= {S}
+            fleet.write(P)
+            fleet.pump()
             fleet.tick()
 
     def mend(fleet: Fleet) -> None:
