@@ -15,10 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives import serialization
+
 from lab import binaries, databases, debian, images
 from lab.binaries import Binary, Say, cache
 from lab.commands import run
-from lab.errors import CommandFailed
 from lab.images import Image
 from lab.layout import ClusterLayout, Layout
 
@@ -160,15 +161,21 @@ def _secrets(cluster: ClusterLayout) -> Iterable[dict[str, Any]]:
     """Yield the authority of all sites, by which they know each other's standbys, and this site's certificate of it."""
     one = databases.of(cluster)
     yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    authority = {"ca.crt": one.ca, "ca.key": one.ca.with_name("ca.key")}
-    server = {"tls.crt": one.ca.with_name(f"{one.site}.pem"), "tls.key": one.ca.with_name(f"{one.site}.key")}
+    authority = {"ca.crt": one.ca.read_text(), "ca.key": _as_sec1(one.ca.with_name("ca.key"))}
+    server = {"tls.crt": one.ca.with_name(f"{one.site}.pem").read_text(), "tls.key": one.ca.with_name(f"{one.site}.key").read_text()}
     yield _secret(AUTHORITY, "Opaque", authority)
     yield _secret(SERVER, "kubernetes.io/tls", server)
 
 
-def _secret(name: str, kind: str, files: dict[str, Path]) -> dict[str, Any]:
+def _as_sec1(file: Path) -> str:
+    """Return a key as the operator takes it: it refuses PKCS 8 ("invalid private key PEM block type")."""
+    key = serialization.load_pem_private_key(file.read_bytes(), None)
+    form, plain = serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, form, plain).decode()
+
+
+def _secret(name: str, kind: str, data: dict[str, str]) -> dict[str, Any]:
     metadata = {"name": name, "namespace": NAMESPACE}
-    data = {key: file.read_text() for key, file in files.items()}
     return {"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": metadata, "stringData": data}
 
 
