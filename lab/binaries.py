@@ -36,8 +36,8 @@ class Binary:
     """One program: the package that it is built from, how long that takes on two cores, how to tell its version.
 
     `fits` is what the output of a found program must hold; empty where only our own build will do: what goes into an image
-    must be static. `folder` names a folder or file of the package's module that is wanted beside the program, `tags` what of the
-    program is left out.
+    must be static. `folder` names a folder or file of the package's module that is wanted beside the program, `tags` what
+    of the program is left out.
     """
 
     name: str

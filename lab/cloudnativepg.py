@@ -162,7 +162,10 @@ def _secrets(cluster: ClusterLayout) -> Iterable[dict[str, Any]]:
     one = databases.of(cluster)
     yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     authority = {"ca.crt": one.ca.read_text(), "ca.key": _as_sec1(one.ca.with_name("ca.key"))}
-    server = {"tls.crt": one.ca.with_name(f"{one.site}.pem").read_text(), "tls.key": one.ca.with_name(f"{one.site}.key").read_text()}
+    server = {
+        "tls.crt": one.ca.with_name(f"{one.site}.pem").read_text(),
+        "tls.key": one.ca.with_name(f"{one.site}.key").read_text(),
+    }
     yield _secret(AUTHORITY, "Opaque", authority)
     yield _secret(SERVER, "kubernetes.io/tls", server)
 
