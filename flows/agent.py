@@ -20,6 +20,8 @@ from flotilla.node.config import AgentConfig
 from flotilla.node.memory import Begun, Memory, accepted, checked_epoch
 from flotilla.node.requests import Request
 from flotilla.node.traffic import Traffic
+from flotilla.traffic.records import Record
+from flotilla.traffic.zone import epochs
 from flows.agent_jobs import Job, Jobs
 from tasks import node_access, node_copying, node_postgres, node_replication
 from tasks.agents import Agent, Busy
@@ -129,7 +131,7 @@ class SiteAgent:
         if isinstance(act, ask.SetTraffic):
             with self._alone_in(self._publishing, act.kind):
                 self._check(request)
-                return self._set_traffic(act)
+                return self._set_traffic(act, request.epoch)
         if isinstance(act, ask.Rewind | ask.Reseed):
             return self._long(request, act)
         with self._alone_in(self._acting, act.kind):
@@ -217,9 +219,13 @@ class SiteAgent:
         _tell(self.config.site, request, began, done.text)
         return done
 
-    def _set_traffic(self, act: ask.SetTraffic) -> Told:
+    def _set_traffic(self, act: ask.SetTraffic, epoch: int) -> Told:
         if self._traffic is None:
             raise Permanent(f"the agent of {self.config.site} has no DNS server: see `traffic` in its configuration")
+        said = epochs(Record(**record.model_dump()) for record in act.records)
+        if other := {name: one.epoch for name, one in said.items() if one.epoch != epoch}:
+            # A higher one would stand there for good: no later recovery could write below it.
+            raise Permanent(f"an act of epoch {epoch} that says another one in DNS: {other}")
         changed = self._traffic.set(act.zone, [record.model_dump() for record in act.records])
         return Told(f"DNS of {self.config.site} says so in {act.zone}", changed)
 

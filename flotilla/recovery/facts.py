@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from flotilla.facts import Unknown
+from flotilla.traffic.agreement import Useless
 from flotilla.traffic.records import Record
 
 Seen = TypeVar("Seen")
@@ -161,7 +162,11 @@ class Peer:
 
 @dataclass(frozen=True)
 class TrafficSeen:
-    """What a site's DNS server holds or answers: which sites are authorised at which epoch."""
+    """What a site's DNS server holds or answers: which sites are authorised at which epoch.
+
+    ``addresses`` are those that users are given, of the healthy among those sites; None if nobody looked at them. ``texts`` is
+    how many records say an epoch; of several the highest is shown.
+    """
 
     site: str
     epoch: int
@@ -169,6 +174,18 @@ class TrafficSeen:
     authorised: tuple[str, ...]
     records: tuple[Record, ...] = ()
     serving: bool = True
+    addresses: tuple[str, ...] | None = None
+    texts: int = 1
+
+    def astray(self, addresses: tuple[str, ...]) -> str:
+        """Return why users may not arrive at ``addresses`` and nowhere else, "" if they do: fewer of them are fine."""
+        if self.texts != 1:
+            return f"DNS of {self.site} has {self.texts} records of its epoch, where one is expected"
+        if self.addresses is None or not addresses:
+            return ""
+        if strange := set(self.addresses) - set(addresses):
+            return f"DNS of {self.site} answers {', '.join(sorted(strange))}; allowed: {', '.join(addresses)}"
+        return "" if self.addresses else f"DNS of {self.site} answers no address"
 
 
 @dataclass(frozen=True)
@@ -309,10 +326,11 @@ class World:
         return _of(self.applications, site)
 
     def traffic(self, site: str) -> TrafficSeen | Unknown:
-        """Return what a site's DNS server answers, or else what its agent says that it holds."""
+        """Return what a site's DNS server answers; where it could not be asked, what its agent says that it holds."""
         answer = _of(self.answers, site)
         agent = self.agents.get(site)
-        if isinstance(answer, Unknown) and isinstance(agent, AgentSeen) and isinstance(agent.traffic, TrafficSeen):
+        could_ask = not isinstance(answer, Unknown) or isinstance(answer, Useless)
+        if not could_ask and isinstance(agent, AgentSeen) and isinstance(agent.traffic, TrafficSeen):
             return agent.traffic
         return answer
 

@@ -210,9 +210,11 @@ def _verified(act: goals.Verified, world: World, aim: Aim) -> str:
     if said.primary != act.site:
         return f"the leases say that {said.primary} is primary"
     servers = [seen for site in world.agents if not isinstance(seen := world.traffic(site), Unknown)]
-    right = [one for one in servers if one.primary == act.site and set(one.authorised) == set(act.authorised)]
-    needed = 1 if aim.glass else aim.majority
-    return "" if len(right) >= needed else f"{len(right)} DNS servers lead to {', '.join(act.authorised)}, {needed} have to"
+    lead = [one for one in servers if one.primary == act.site and set(one.authorised) == set(act.authorised)]
+    astray = [why for one in lead if (why := one.astray(act.addresses))]
+    right, needed = len(lead) - len(astray), 1 if aim.glass else aim.majority
+    told = f"{right} DNS servers lead to {', '.join(act.authorised)}, {needed} have to"
+    return "" if right >= needed else "; ".join([told, *astray])
 
 
 GOAL_PROOFS: dict[str, Callable[[Any, World, Aim], str]] = {

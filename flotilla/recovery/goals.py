@@ -109,8 +109,12 @@ class Quarantined(Goal):
 
 @dataclass(frozen=True)
 class Verified(Goal):
-    """The site is the one writable primary, and a majority of the DNS servers and of the leases say so."""
+    """The site is the one writable primary, and a majority of the DNS servers and of the leases say so.
+
+    ``addresses`` has the address of each authorised site: DNS answers with these and no others.
+    """
 
     kind = "verified"
     looks = (AGENT, DATABASE, LEASE, TRAFFIC)
     authorised: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()

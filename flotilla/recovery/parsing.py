@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from flotilla.facts import Unknown
@@ -19,8 +20,8 @@ from flotilla.recovery.facts import (
     Slot,
     TrafficSeen,
 )
-from flotilla.traffic.agreement import Answer
-from flotilla.traffic.records import Record, parse_told
+from flotilla.traffic.agreement import Answer, Useless
+from flotilla.traffic.records import Record, held_addresses, parse_told
 
 
 def parse_agent(data: Any) -> AgentSeen | Unknown:
@@ -119,7 +120,10 @@ def parse_answer(answer: Answer | Unknown) -> TrafficSeen | Unknown:
     """Return what a DNS server answers users."""
     if isinstance(answer, Unknown):
         return answer
-    return parse_epoch_text(answer.server, answer.told[0]) if answer.told else Unknown(answer.server, "its DNS says no epoch")
+    found = _newest(answer.server, answer.told)
+    if isinstance(found, Unknown):
+        return Useless(answer.server, found.reason)
+    return replace(found, addresses=tuple(sorted(answer.addresses)))
 
 
 def parse_epoch_text(site: str, content: str, records: tuple[Record, ...] = ()) -> TrafficSeen | Unknown:
@@ -129,6 +133,15 @@ def parse_epoch_text(site: str, content: str, records: tuple[Record, ...] = ()) 
     except ValueError as error:
         return Unknown(site, f"its _epoch record cannot be used: {error}")
     return TrafficSeen(site, said.epoch, said.primary, tuple(sorted(said.authorised)), records)
+
+
+def _newest(site: str, texts: Sequence[str]) -> TrafficSeen | Unknown:
+    """Return what the epoch's records of one service say, together."""
+    if not texts:
+        return Unknown(site, "its DNS says no epoch")
+    read = [parse_epoch_text(site, text) for text in texts]
+    usable = [one for one in read if isinstance(one, TrafficSeen)]
+    return replace(max(usable, key=lambda one: one.epoch), texts=len(texts)) if usable else read[0]
 
 
 _BAD = (KeyError, TypeError, ValueError, AttributeError, IndexError)
@@ -173,13 +186,12 @@ def _traffic(site: str, data: Any) -> TrafficSeen | Unknown | None:
         records = tuple(
             Record(_text(one["name"]), _text(one["type"]), _whole(one["ttl"]), _text(one["content"])) for one in seen["records"]
         )
-        text = next(one.content for one in records if one.type == "TXT" and one.name.startswith("_epoch."))
-        found = parse_epoch_text(site, text, records)
-        return (
-            found
-            if isinstance(found, Unknown)
-            else TrafficSeen(site, found.epoch, found.primary, found.authorised, records, _flag(seen["serving"]))
-        )
+        name = next(one.name for one in records if one.type == "TXT" and one.name.startswith("_epoch."))
+        found = _newest(site, [one.content for one in records if (one.name, one.type) == (name, "TXT")])
+        if isinstance(found, Unknown):
+            return found
+        addresses = tuple(sorted(held_addresses(name.removeprefix("_epoch."), records)))
+        return replace(found, records=records, serving=_flag(seen["serving"]), addresses=addresses)
     except StopIteration:
         return Unknown(site, "its zone has no _epoch record")
     except _BAD as error:

@@ -272,6 +272,8 @@ def _traffic(primary: str, world: World, layout: Layout) -> Iterator[Finding]:
         elif (one.primary, set(one.authorised)) != (primary, wanted) or one.epoch < newest:
             told = f"DNS says epoch {one.epoch}, primary {one.primary}, sites {', '.join(one.authorised)}"
             yield Finding(Severity.RED, site, f"{told}; wanted {', '.join(sorted(wanted))}", "traffic; verify")
+        elif astray := one.astray(layout.addresses(layout.authorised(primary))):
+            yield Finding(Severity.RED, site, astray, "traffic; verify")
 
 
 def _application(primary: str, world: World, layout: Layout) -> Iterator[Finding]:

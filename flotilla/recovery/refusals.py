@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from flotilla.facts import Unknown
-from flotilla.recovery.facts import SYNCHRONOUS, DatabaseSeen, World
+from flotilla.recovery.facts import SYNCHRONOUS, DatabaseSeen, TrafficSeen, World
 from flotilla.recovery.layout import Layout
 from flotilla.recovery.publication import published
 from flotilla.recovery.steps import Kind, Mode
@@ -72,11 +72,16 @@ def primary_of(world: World, layout: Layout) -> str | Unknown:
 
 
 def next_epoch(world: World) -> int:
-    """Return an epoch above every one that is seen anywhere, or that an agent has heard of from one that is silent now."""
+    """Return an epoch above every one that is seen anywhere, or that an agent has heard of from one that is silent now.
+
+    DNS servers count: one that holds a higher epoch takes no records of a lower one.
+    """
     agents = [agent.epoch for agent in world.seen_agents()]
     agents += [peer.epoch for agent in world.seen_agents() for peer in agent.peers if peer.epoch is not None]
     leases = [max(lease.epoch, lease.published) for lease in world.seen_leases()]
-    return max([*agents, *leases, *(one.epoch for one in world.seen_databases())], default=0) + 1
+    served = [*world.answers.values(), *(agent.traffic for agent in world.seen_agents())]
+    names = [seen.epoch for seen in served if isinstance(seen, TrafficSeen)]
+    return max([*agents, *leases, *names, *(one.epoch for one in world.seen_databases())], default=0) + 1
 
 
 def reasons_against(asked: Asked, world: World, layout: Layout) -> tuple[str, ...]:

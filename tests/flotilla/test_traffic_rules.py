@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,6 +88,33 @@ def test_a_server_takes_no_other_program(content: str) -> None:
     (sentence,) = objections("example.", [Record("shop.example.", "LUA", 5, content), txt])
 
     assert "neither a list of addresses nor a check of them" in sentence
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("epoch=7 primary=production sites=", "written at production, and authorised would be no site"),
+        ("epoch=7 primary=production sites=same-city", "written at production, and authorised would be same-city"),
+        ("epoch=7 primary=production sites=production", "answered by 2 addresses for 1 sites"),
+        ("epoch=7 primary=production sites=production,remote,same-city", "answered by 2 addresses for 3 sites"),
+        ("epoch=7 primary=production sites=production,same-city mode=pin:production", "answered by 2 addresses for 1 sites"),
+    ],
+)
+def test_a_server_takes_no_epoch_that_does_not_fit_its_addresses(said: str, words: str) -> None:
+    checked, txt = records(SHOP, desired())
+    plain = [one for one in records(SHOP, desired(), checked=False) if one.type == "A"]
+
+    for answer in ([checked], plain):
+        assert any(words in one for one in objections("example.", [*answer, replace(txt, content=f'"{said}"')]))
+
+
+def test_a_server_takes_one_epoch_of_a_service() -> None:
+    lua, txt = records(SHOP, desired())
+    (_, later) = records(SHOP, desired(8))
+
+    assert objections("example.", [lua, txt, later]) == (
+        "shop.example. comes with 2 records of its epoch, where one is expected",
+    )
 
 
 def test_a_server_takes_no_other_kind_of_record() -> None:

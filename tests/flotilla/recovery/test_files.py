@@ -111,6 +111,12 @@ def test_what_is_wrong_is_told_by_file_field_value_and_what_is_allowed(changes: 
     assert told in problems(with_recovery(**changes))
 
 
+def test_a_remote_cluster_does_not_stand_in_the_city_of_production():
+    told = "clusters[0].site.city: 'hangzhou'; allowed: another city than production's: the cluster is of role remote"
+
+    assert told in problems(FLEET.replace("beijing", "hangzhou"))
+
+
 # -- what agents and databases answer ---------------------------------------------------------------------------------------
 
 

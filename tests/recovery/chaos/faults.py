@@ -58,7 +58,8 @@ def _signal_all(site: str, what: signal.Signals) -> None:
 def lose(site: str) -> None:
     """Have a site's database and agent gone at once, as far as a recovery can tell the site."""
     lab.kill(site, AGENT)
-    lab.kill(site, "postgres")
+    with suppress(lab.LabError):  # it may be stopped already, by the run
+        lab.kill(site, "postgres")
 
 
 def pause_api(site: str) -> None:

@@ -70,7 +70,7 @@ class Striking:
             self._of.settle()
             self._load.wait(10)
             self._judge(result)
-        except (AssertionError, FlotillaError, lab.LabError) as error:
+        except (AssertionError, FlotillaError, lab.LabError, OSError) as error:
             result.end, result.told = End.FAILED, f"{result.told}; {error}"
         result.two = self._seen.overlaps()[overlaps:]
         result.seconds = time.monotonic() - began
@@ -95,7 +95,7 @@ class Striking:
         standing = begin_to_stand(self._of, step, cell.moment, cell.runbook, "--to", target, *self._of.by("alice"))
         try:
             if standing.stands():
-                self._break(cell, sites, standing.going)
+                result.told = self._break(cell, sites, standing.going)
                 going = (
                     self._of.begin("resume", standing.going.run, "--as", "bob") if standing.going.is_over else standing.go_on()
                 )
@@ -109,15 +109,21 @@ class Striking:
         if not _has_ended(going):
             self._bring_to_end(going, result)
 
-    def _break(self, cell: Cell, sites: dict[str, str], going: Going) -> None:
+    def _break(self, cell: Cell, sites: dict[str, str], going: Going) -> str:
+        """Have it go wrong; return why it cannot, "" if it did."""
+        role, fault = FAULTS.get(cell.fault, ("", None))
         if cell.fault == ORCHESTRATOR:
-            return going.kill()
-        if cell.fault == LOST:
-            return lose(sites["origin"])
-        if cell.fault == RETURNS:
-            return lab.start(sites["origin"], AGENT)
-        role, fault = FAULTS[cell.fault]
-        return fault.strike(sites[role])
+            going.kill()
+        elif cell.fault == LOST:
+            lose(sites["origin"])
+        elif cell.fault == RETURNS:
+            lab.start(sites["origin"], AGENT)
+        elif fault:
+            try:
+                fault.strike(sites[role])
+            except lab.LabError as error:  # what does not run any more, by the run's own doing, cannot be killed
+                return f"the fault found nothing to break: {error}"
+        return ""
 
     def _mend(self, cell: Cell, sites: dict[str, str]) -> None:
         if cell.fault in FAULTS:

@@ -244,6 +244,30 @@ def test_traffic_is_set_under_the_epoch_and_while_the_database_is_worked_at(tmp_
     assert agent.seen()["traffic"]["records"] == [record]
 
 
+@pytest.mark.parametrize("said", [1, 3, 999])
+def test_dns_is_told_no_other_epoch_than_the_acts(tmp_path: Path, said: int) -> None:
+    agent = agent_alone(tmp_path, traffic=Unasked())
+    agent.act(request(2, "begin"))
+    text = f'"epoch={said} primary=production sites=production"'
+    records = [
+        {"name": "orders.fleet.test.", "type": "A", "ttl": 5, "content": "10.0.0.11"},
+        {"name": "_epoch.orders.fleet.test.", "type": "TXT", "ttl": 5, "content": text},
+    ]
+
+    with pytest.raises(Permanent, match="an act of epoch 2 that says another one in DNS"):
+        agent.act(request(2, "set_traffic", zone="fleet.test.", records=records))
+
+
+class Unasked:
+    """A DNS server that nobody may write to."""
+
+    def seen(self) -> dict[str, object]:
+        return {"serving": True, "records": []}
+
+    def set(self, zone: str, records: object) -> bool:
+        raise AssertionError(f"{zone} was told {records}")
+
+
 def server_of(data: Path) -> Server:
     data.mkdir()
     (data / "PG_VERSION").write_text("15\n")
