@@ -106,7 +106,7 @@ class Striking:
                 self._bring_to_end(going, result)
         finally:
             self._mend(cell, sites)
-        if not _has_ended(going):
+        if cell.fault != LOST:
             self._bring_to_end(going, result)
 
     def _break(self, cell: Cell, sites: dict[str, str], going: Going) -> str:
@@ -177,10 +177,6 @@ class Striking:
         deadline = time.monotonic() + 20
         while going.journal.entries[-1].hash == entry.hash and not going.is_over and time.monotonic() < deadline:
             time.sleep(0.1)
-
-
-def _has_ended(going: Going) -> bool:
-    return going.is_over and _ended(going.journal) is not None
 
 
 def _ended(journal: Journal) -> Entry | None:
