@@ -14,9 +14,10 @@ from pathlib import Path
 
 import psycopg
 
-from flotilla.ledger import Verdict, parse_ledger
+from flotilla.ledger import Verdict, judge, parse_ledger
 from flotilla.recovery.config import Recovery
-from lab.load import judged
+from lab.errors import LabError
+from lab.load import ids_at
 from tests.conftest import ROOT
 from tests.recovery.field import SITES, Field, until
 
@@ -36,7 +37,14 @@ class Users:
 
     def judged(self) -> Verdict:
         """Return what became of what was promised until now: the ledger is read first, the orders after it."""
-        return judged(parse_ledger(self.file.read_text()), self.urls)
+        attempts = parse_ledger(self.file.read_text())
+        problems = []
+        for url in self.urls:
+            try:
+                return judge(attempts, ids_at(url))
+            except OSError as error:
+                problems.append(f"{url}: {error}")
+        raise LabError(f"no application tells which orders there are: {problems}")
 
     def stop(self) -> Verdict:
         """Let them place no more orders, have those in doubt settled, and return what became of all promises."""
