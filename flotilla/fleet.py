@@ -259,8 +259,18 @@ def _contradictions(fleet: Fleet, file: str) -> list[Problem]:
         allowed = f"same-city or remote: {first!r} already is the one production"
         problems.append(Problem(file, f"clusters[{index}].role", "production", allowed))
     if fleet.recovery and not problems:
-        problems += contradictions(fleet.recovery, fleet.cities, file)
+        problems += [*contradictions(fleet.recovery, fleet.cities, file), *_near_remotes(fleet, file)]
     return problems + _shared_contexts(fleet, file)
+
+
+def _near_remotes(fleet: Fleet, file: str) -> list[Problem]:
+    """Return the remote clusters in production's city: traffic and automatic failovers go by the city, not by the role."""
+    home = fleet.cities[fleet.production.name]
+    return [
+        Problem(file, f"clusters[{index}].site.city", home, "another city than production's: the cluster is of role remote")
+        for index, cluster in enumerate(fleet.clusters)
+        if cluster.role is Role.REMOTE and fleet.cities[cluster.name] == home
+    ]
 
 
 def _shared_contexts(fleet: Fleet, file: str) -> list[Problem]:

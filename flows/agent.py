@@ -20,6 +20,8 @@ from flotilla.node.config import AgentConfig
 from flotilla.node.memory import Begun, Memory, accepted, checked_epoch
 from flotilla.node.requests import Request
 from flotilla.node.traffic import Traffic
+from flotilla.traffic.records import Record
+from flotilla.traffic.zone import epochs
 from flows.agent_jobs import Job, Jobs
 from tasks import node_access, node_copying, node_postgres, node_replication
 from tasks.agents import Agent, Busy
@@ -28,7 +30,7 @@ from tasks.node_guard import steady
 from tasks.node_initialise import initialise
 from tasks.node_looks import Looks
 from tasks.node_postgres import Node, Told
-from tasks.node_processes import end_recorded
+from tasks.node_processes import end_recorded, must_see
 from tasks.peers import Peers
 
 QUEUE = 2.0  # seconds that an act waits for the one before it
@@ -61,8 +63,12 @@ class SiteAgent:
         self._began, self._accepted = time.time(), steady()
 
     def begin(self) -> None:
-        """Have everything as an agent that was here before may have left it half-way; then ask the others."""
-        if end_recorded(self.node.program):
+        """Have everything as an agent that was here before may have left it half-way; then ask the others.
+
+        Raises Permanent where it could not tell a server that runs.
+        """
+        must_see(self.node.account)
+        if end_recorded(self.node.program, self.node.account):
             log.warning("site=%s ended a program whose agent has died", self.config.site)
         if self.node.server.is_for_nobody():
             node_postgres.halt(self.node, "fast")
@@ -95,6 +101,7 @@ class SiteAgent:
             "run": memory.run,
             "epoch_age": round(steady() - self._accepted, 3) if memory.epoch else None,
             "glass": list(memory.glass),
+            "isolation": self.config.isolation,
             "agent": {"version": version("flotilla"), "started": self._began},
             "job": working.kind if working else "",
             "database": self.looks.database(),
@@ -124,7 +131,7 @@ class SiteAgent:
         if isinstance(act, ask.SetTraffic):
             with self._alone_in(self._publishing, act.kind):
                 self._check(request)
-                return self._set_traffic(act)
+                return self._set_traffic(act, request.epoch)
         if isinstance(act, ask.Rewind | ask.Reseed):
             return self._long(request, act)
         with self._alone_in(self._acting, act.kind):
@@ -212,9 +219,13 @@ class SiteAgent:
         _tell(self.config.site, request, began, done.text)
         return done
 
-    def _set_traffic(self, act: ask.SetTraffic) -> Told:
+    def _set_traffic(self, act: ask.SetTraffic, epoch: int) -> Told:
         if self._traffic is None:
             raise Permanent(f"the agent of {self.config.site} has no DNS server: see `traffic` in its configuration")
+        said = epochs(Record(**record.model_dump()) for record in act.records)
+        if other := {name: one.epoch for name, one in said.items() if one.epoch != epoch}:
+            # A higher one would stand there for good: no later recovery could write below it.
+            raise Permanent(f"an act of epoch {epoch} that says another one in DNS: {other}")
         changed = self._traffic.set(act.zone, [record.model_dump() for record in act.records])
         return Told(f"DNS of {self.config.site} says so in {act.zone}", changed)
 

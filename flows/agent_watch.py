@@ -12,7 +12,7 @@ from flotilla.node.boot import boot
 from flotilla.node.isolation import Watch
 from flows.agent import SiteAgent
 from tasks.node_guard import Guard, steady
-from tasks.node_postgres import launch
+from tasks.node_postgres import halt, launch
 
 EVERY = 0.2  # seconds between looks
 BEAT = 1.0  # seconds between heartbeats
@@ -32,9 +32,9 @@ class Supervisor:
 
     def __init__(self, agent: SiteAgent) -> None:
         self._agent = agent
-        self._watch = Watch(agent.config.isolation, steady())
         self._patience = Patience(first=1.0, longest=30.0)
         self._guard = Guard(agent.config.state, agent.node.data, agent.config.isolation)
+        self._watch = Watch(agent.config.isolation, self._supported())
         self._ending = threading.Event()
         self._beaten, self._told = 0.0, ""
         self._threads = [
@@ -44,6 +44,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Begin."""
+        self._guard.renew(self._watch.supported)
         self._guard.ensure()
         for thread in self._threads:
             thread.start()
@@ -73,11 +74,12 @@ class Supervisor:
 
     def look(self) -> None:
         """Stop a primary that has been without a majority for too long, in order or not."""
-        agent, node = self._agent, self._agent.node
-        self._guard.renew()
-        memory = agent.memory.now
-        why = self._watch.look(agent.peers.contacts, memory.epoch, steady(), glass=bool(memory.glass))
-        if not why or node.signal.exists() or node.server.pid() is None:
+        agent, node, memory = self._agent, self._agent.node, self._agent.memory.now
+        glass, since = bool(memory.glass), memory.primary_epoch
+        why = self._watch.look(agent.peers.contacts, memory.epoch, steady(), glass=glass, since=since)
+        runs = self._runs_as_primary()
+        self._guard.renew(self._watch.supported if runs else steady())
+        if not why or not runs:
             return
         log.warning("site=%s PostgreSQL is stopped: %s", agent.config.site, why)
         for mode in ("fast", "immediate", "kill"):
@@ -86,6 +88,15 @@ class Supervisor:
                 return
             except Transient as error:
                 log.warning("site=%s %s", agent.config.site, error)
+
+    def _supported(self) -> float:
+        """Return since when its patience counts: a primary that runs already was supported when an earlier agent said."""
+        known = self._guard.supported() if self._runs_as_primary() else None
+        return steady() if known is None else known
+
+    def _runs_as_primary(self) -> bool:
+        node = self._agent.node
+        return not node.signal.exists() and node.server.pid() is not None
 
     def tend(self) -> None:
         """Start PostgreSQL where it should run and does not; have a running primary's heart beat."""
@@ -99,6 +110,15 @@ class Supervisor:
             with agent.undisturbed() as free:
                 if free:
                     self._start()
+        elif agent.node.server.is_for_nobody():
+            self._end_orphan()
+
+    def _end_orphan(self) -> None:
+        """End a server for nobody whose act died while it still recovered from a crash: no agent would know it by then."""
+        with self._agent.undisturbed() as free:
+            if free and self._agent.node.server.is_for_nobody():
+                self._say("a server for nobody, of an act that died, is ended")
+                halt(self._agent.node, "fast")
 
     def _start(self) -> None:
         """Start PostgreSQL if the boot rule allows it."""

@@ -15,8 +15,8 @@ from flotilla.recovery.facts import HELD
 from flotilla.recovery.journal import Journal
 from flotilla.recovery.memory import Choice
 from flotilla.recovery.steps import from_dict
-from flotilla.recovery.walking import Ask, Move, Stuck, asked_last, next_move
-from flows.recovering import Ground, read_run
+from flotilla.recovery.walking import Ask, Move, Replan, Stuck, asked_last, next_move
+from flows.recovering import Ground, read_run, without_origin
 from tasks import answer_box, prefect_api
 from tasks.fanout import side_by_side
 from tasks.signing import signed
@@ -55,7 +55,9 @@ def _move(ground: Ground, journal: Journal) -> Move:
     """Return what a run does next, or the gate that it stands at, whatever has become due again before it meanwhile."""
     assert journal.plan is not None
     plan, world = from_dict(journal.plan["plan"]), ground.eyes.world()
-    move = next_move(plan, world, journal)
+    move: Move = next_move(plan, world, journal)
+    if isinstance(move, Replan) and isinstance(found := without_origin(ground, plan, move, journal), Stuck):
+        move = found
     return move if isinstance(move, Ask | Stuck) else asked_last(plan, world, journal) or move
 
 
@@ -75,8 +77,11 @@ def woken(run: str) -> str:
     if not (named := _IN_PREFECT.fullmatch(run)):
         return ""
     try:
-        if prefect_api.run_of(named[1])["state"]["type"] != "PAUSED":
+        state = str(prefect_api.run_of(named[1])["state"]["type"])
+        if state in ("RUNNING", "PENDING", "SCHEDULED"):
             return "the run in Prefect is not suspended: it looks by itself"
+        if state != "PAUSED":
+            return f"the run in Prefect is {state.lower()} and looks at nothing: go on here: flotilla recover resume {run}"
         why = prefect_api.resume(named[1], {"code": LOOK_THERE})
     except FlotillaError as error:
         return (

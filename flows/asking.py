@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import httpx
 from prefect import get_client, runtime
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
@@ -37,9 +38,20 @@ class Form:
 
     def answer(self, move: Ask | Stuck, journal: Journal) -> Journal:
         """Return the journal with the answers that are there; suspends the run where there is none."""
+        try:
+            return self._answered(move, journal)
+        except httpx.HTTPError as error:  # Prefect went away: whoever answers does so by command line or API meanwhile
+            say("Prefect does not answer (%s): answers are looked for in the clusters", error)
+            return self._signed.answer(move, journal)
+
+    def _answered(self, move: Ask | Stuck, journal: Journal) -> Journal:
         found = journal
+        for token in self._signed.tokens(journal.run):
+            found = self._signed.taken(token, move, found)
+        if found is not journal:
+            return found
         filled_in = _given(move)
-        for token in (*self._signed.tokens(journal.run), *(one for one in filled_in if one != LOOK_THERE)):
+        for token in (one for one in filled_in if one != LOOK_THERE):
             found = self._signed.taken(token, move, found)
         if found is not journal:
             return found

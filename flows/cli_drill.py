@@ -71,8 +71,14 @@ def _drill(ground: Ground, wish: Wish, person: Person | None) -> None:
     past = past_ways(ground.connections)
     typer.echo(f"drill {wish.name}\n")
     signed = SignedAnswers(ground.recovery, ground.connections)
-    people = Agreeing(signed, ground, person) if person else signed
-    found = drilled(ground, wish, people, lambda plan: typer.echo(plan_text(plan, past) + "\n"))
+    agreeing = Agreeing(signed, ground, person) if person else None
+
+    def show(plan: Plan) -> None:
+        typer.echo(plan_text(plan, past) + "\n")
+        if agreeing:
+            agreeing.was_shown(plan)
+
+    found = drilled(ground, wish, agreeing or signed, show)
     typer.echo(drill_text(found, past))
     typer.echo(f"kept in {write_files(ground.folder, found, past)} and in the clusters")
     if not found.is_well:

@@ -186,8 +186,8 @@ def journal(run: RunName, fleet: FleetFile = DEFAULT_FLEET, as_json: AsJson = Fa
     from flows.recovery_runs import known_run
     from flows.telling import journal_rows
 
-    rows = journal_rows(known_run(read_fleet(fleet), run))
-    print_rows(rows, rows if as_json else None)
+    found = known_run(read_fleet(fleet), run)
+    print_rows(journal_rows(found), journal_rows(found, None) if as_json else None)
 
 
 @recover.command()
@@ -198,6 +198,7 @@ def runbook(
 ) -> None:
     """Print a plan as a document for people: exact commands and what to expect, for the day Flotilla is gone."""
     from flotilla.recovery.document import runbook as document
+    from flotilla.recovery.preamble import preamble
     from flotilla.recovery.refusals import Asked
     from flotilla.recovery.steps import Kind
     from flows.check import read_fleet
@@ -206,7 +207,8 @@ def runbook(
     if what not in set(Kind) - {Kind.ABORT}:
         raise InvalidInput([Problem("command line", "WHAT", what, "switchover, failover, failback, reprotect or degrade")])
     with opened(read_fleet(fleet)) as ground:
-        typer.echo(document(planned(ground, Asked(Kind(what), to))))
+        head = preamble(ground.recovery, ground.eyes.world(), ground.layout)
+        typer.echo(document(planned(ground, Asked(Kind(what), to)), head))
 
 
 class _Wish:
@@ -257,8 +259,10 @@ def _walk(wish: _Wish) -> None:
             return
         typer.echo(f"\nrun {asked.run}\n")
         people = SignedAnswers(ground.recovery, ground.connections)
-        person = Person(wish.name, wish.key, wish.reason) if wish.key else None
-        agreeing: People = Agreeing(people, ground, person) if person else people
+        agreeing: People = people
+        if wish.key:
+            agreeing = Agreeing(people, ground, Person(wish.name, wish.key, wish.reason))
+            agreeing.was_shown(plan)
         _tell_end(walked(ground, begun(ground, asked, plan), agreeing))
 
 

@@ -6,13 +6,14 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 
-from flotilla.errors import FlotillaError
+from flotilla.errors import FlotillaError, Permanent
 from flotilla.recovery import recording
-from flotilla.recovery.approvals import Approval, accepted
+from flotilla.recovery.approvals import Approval, Verify, accepted
 from flotilla.recovery.choosing import Chosen, chosen
 from flotilla.recovery.config import Recovery
-from flotilla.recovery.journal import Journal, Wrote
-from flotilla.recovery.recording import Decision
+from flotilla.recovery.journal import Entry, Journal, Wrote
+from flotilla.recovery.memory import Choice
+from flotilla.recovery.recording import BY_PLAN, Decision
 from flotilla.recovery.walking import Ask, Stuck
 from tasks import answer_box
 from tasks.clusters import Connection
@@ -61,7 +62,7 @@ class SignedAnswers:
         if not isinstance(choice, Chosen):
             return self._not_taken(token, choice, journal)
         log.info("%s: %s, says %s: %s", move.step.title, choice.choice, choice.name, choice.reason)
-        decision = Decision(now, move.epoch, choice.name, f"{choice.reason} [{token[-12:]}]")
+        decision = Decision(now, move.epoch, choice.name, choice.reason, token)
         return recording.decided(journal, move.step.key, choice.choice, decision)
 
     def _not_taken(self, token: str, why: tuple[str, ...], journal: Journal) -> Journal:
@@ -77,8 +78,40 @@ class SignedAnswers:
         return tuple(dict.fromkeys(self._refused.values()))
 
 
+def vouched_for(journal: Journal, recovery: Recovery) -> Journal:
+    """Return a journal whose people have signed all that stands there as theirs; raises Permanent for one that was forged.
+
+    Its chain of hashes has no key: whoever may write a ConfigMap could add an entry to it.
+    """
+    verify = verifier({one.name: one.public_key for one in recovery.approvers})
+    turned = False
+    for number, entry in enumerate(journal.entries, 1):
+        why = _unsigned(entry, journal.run, verify)
+        if entry.kind is Wrote.PLANNED and number > 1 and not turned:
+            why = "nobody decided that the run goes on by another plan"
+        if why:
+            raise Permanent(f"the journal of {journal.run} was forged: entry {number} ({entry.kind} by {entry.who}): {why}")
+        turned |= entry.kind is Wrote.DECIDED and entry.said.get("choice") == Choice.UNGRACEFUL
+    return journal
+
+
+def _unsigned(entry: Entry, run: str, verify: Verify) -> str:
+    """Return why an entry is not what its signature says, "" if it is, or needs none."""
+    if entry.kind is Wrote.APPROVED:
+        wanted = {name: entry.said.get(name) for name in ("gate", "plan", "evidence", "decision", "name", "reason")}
+    elif entry.kind is Wrote.DECIDED and (entry.who != BY_PLAN or entry.said.get("choice") == Choice.UNGRACEFUL):
+        at = {"gate": f"stuck-{entry.step}", "epoch": entry.epoch}
+        wanted = {**at, "decision": entry.said.get("choice"), "name": entry.who, "reason": entry.said.get("why")}
+    else:
+        return ""
+    try:
+        said = verify(str(entry.said.get("token", "")))
+    except ValueError as error:
+        return str(error)
+    other = [name for name, value in {**wanted, "run": run}.items() if said.get(name) != value]
+    return f"what was signed differs in {', '.join(other)}" if other else ""
+
+
 def _is_known(token: str, journal: Journal) -> bool:
     """Return whether an answer stands in the journal already: it is taken once."""
-    approved = any(entry.said.get("token") == token for entry in journal.entries if entry.kind is Wrote.APPROVED)
-    decided = (str(entry.said.get("why", "")) for entry in journal.entries if entry.kind is Wrote.DECIDED)
-    return approved or any(why.endswith(f"[{token[-12:]}]") for why in decided)
+    return any(entry.said.get("token") == token for entry in journal.entries if entry.kind in (Wrote.APPROVED, Wrote.DECIDED))

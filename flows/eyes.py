@@ -161,21 +161,27 @@ class Eyes:
             eye.wake.wait(max(0.0, began + pace - time.monotonic()))
 
     def _remember(self, fact: Any) -> None:
-        """Keep what was so of a database a while ago, and once a second how far its followers are."""
+        """Keep what was so of a database a while ago, and how far its followers are: once a second, or on a change."""
         if not isinstance(fact, DatabaseSeen):
             return
         history = self._history.setdefault(fact.site, deque())
         history.append(fact)
         while len(history) > 2 and history[-1].at - history[1].at >= HELD:
             history.popleft()
-        if not fact.in_recovery and (not self._samples or fact.at - self._samples[-1].at >= 1.0):
+        if not fact.in_recovery and (not self._samples or _is_news(sample_of(fact), self._samples[-1])):
             self._samples.append(sample_of(fact))
+
+
+def _is_news(sample: Sample, last: Sample) -> bool:
+    waits = (sample.sync, sample.weakened) != (last.sync, last.weakened) and sample.primary == last.primary
+    return waits or abs(sample.at - last.at) >= 1.0  # a copy by a clock that is ahead keeps nobody from taking the next
 
 
 def sample_of(primary: DatabaseSeen) -> Sample:
     """Return how far the followers of a primary are."""
     lags = tuple(Lag(one.name, one.flushed, one.lag) for one in primary.followers if one.flushed is not None)
-    return Sample(primary.at, primary.site, primary.position, lags, primary.commits, primary.synchronous)
+    waits, weakened = primary.synchronous, primary.weakened
+    return Sample(primary.at, primary.site, primary.position, lags, primary.commits, waits, weakened)
 
 
 def parts_of(sites: Iterable[str], kinds: Iterable[str] = PARTS) -> list[Part]:

@@ -22,9 +22,12 @@ from flotilla.recovery.parsing import parse_agent, parse_answer, parse_database
 from flotilla.recovery.planning import Terms, plan_for
 from flotilla.recovery.readiness import Finding, Surroundings, findings
 from flotilla.recovery.refusals import Asked, NotPlanned
+from flotilla.recovery.replanning import asked_anew, made_anew
 from flotilla.recovery.steps import Kind, Plan, from_dict
-from flotilla.recovery.walking import Ended
+from flotilla.recovery.walking import Ended, Replan, Stuck
 from flotilla.traffic.service import Service, Site
+from flows.announcing import Announcing
+from flows.consent import vouched_for
 from flows.doing import Doer
 from flows.eyes import Eyes, Looker, Part, fact_of, is_seen, parts_of
 from flows.walker import People, Run, Walker
@@ -187,8 +190,8 @@ def plan_of(run: Run) -> Plan:
 
 
 def taken_up(ground: Ground, run: str, who: str) -> Run:
-    """Return a run that somebody began, to be gone on with; raises Permanent for one that nobody has."""
-    read_run(ground, run)  # nothing is written of a run that is none
+    """Return a run that somebody began, to be gone on with; raises Permanent for one that nobody has, or that was forged."""
+    vouched_for(read_run(ground, run), ground.recovery)  # nothing is written of a run that is none
     found = opened_run(ground, run, who)
     found.kept.keep(recording.resumed(found.kept.journal, plan_of(found), time.time(), who))
     return found
@@ -197,15 +200,19 @@ def taken_up(ground: Ground, run: str, who: str) -> Run:
 def walked(ground: Ground, run: Run, people: People) -> Ended:
     """Walk a run to its end, from wherever it stands."""
 
-    def without_origin(plan: Plan, why: str) -> Plan:
-        initiator = str((run.kept.journal.plan or {}).get("initiator", run.who))
-        asked = Asked(Kind.FAILOVER, plan.target, run=run.run, initiator=initiator, reason=why, glass=plan.glass)
-        return planned(ground, asked)
+    def replanned(plan: Plan, move: Replan) -> Plan | Stuck:
+        return without_origin(ground, plan, move, run.kept.journal)
 
     try:
-        return Walker(run, ground.eyes, ground.doer, people, without_origin).walk(plan_of(run))
+        return Walker(run, ground.eyes, ground.doer, Announcing(people, ground.fleet), replanned).walk(plan_of(run))
     finally:
         run.kept.close()
+
+
+def without_origin(ground: Ground, plan: Plan, move: Replan, journal: Journal) -> Plan | Stuck:
+    """Return the failover that a planned move goes on as, or what people are asked where none can be planned."""
+    found = plan_for(asked_anew(plan, move, journal), ground.eyes.world(), ground.layout, ground.terms())
+    return made_anew(found, move, journal)
 
 
 def _lookers(fleet: Fleet, recovery: Recovery, agents: Mapping[str, Agent]) -> dict[Part, Looker]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 from flotilla.errors import FlotillaError, Permanent
@@ -11,6 +12,8 @@ from flotilla.recovery.journal import Journal, Wrote, broken, merged
 from tasks.clusters import connect
 from tasks.fanout import side_by_side
 from tasks.step_journal import journals
+
+log = logging.getLogger("flotilla.recovery")
 
 
 def known_runs(fleet: Fleet) -> tuple[Journal, ...]:
@@ -24,8 +27,17 @@ def known_runs(fleet: Fleet) -> tuple[Journal, ...]:
     runs: dict[str, Journal] = {}
     for copies in found.values():
         for one in copies if not isinstance(copies, FlotillaError) else ():
-            runs[one.run] = merged(runs[one.run], one) if one.run in runs else one
+            runs[one.run] = _longer(runs[one.run], one) if one.run in runs else one
     return tuple(sorted(runs.values(), key=lambda one: one.entries[0].at if one.entries else 0.0))
+
+
+def _longer(one: Journal, other: Journal) -> Journal:
+    """Return the copy that counts; of two that contradict each other the longer: who walks that run is told, nobody else."""
+    try:
+        return merged(one, other)
+    except Permanent as error:
+        log.warning("%s", error)
+        return max(one, other, key=lambda copy: len(copy.entries))
 
 
 def known_run(fleet: Fleet, run: str) -> Journal:

@@ -16,6 +16,7 @@ from flotilla.recovery.reporting import Report, took_last
 from flotilla.recovery.steps import Kind, Plan, plan_table
 from flotilla.recovery.walking import Ask, Ended, Stuck
 
+WIDEST = 160  # characters of a cell
 DRILLED = (Kind.SWITCHOVER, Kind.FAILOVER, Kind.FAILBACK)  # what moves the primary: whether it was drilled is worth a line
 
 
@@ -78,7 +79,12 @@ def question_text(move: Ask | Stuck) -> str:
     given = f"\n\nagreed so far: {', '.join(move.given)}" if move.given else ""
     gate = move.gate
     other = f" other than {gate.initiator}, who started it" if gate.people > 1 and gate.initiator else ""
-    return f"{gate.question}\n\n{facts}\n\n{gate.people} people{other} have to agree, plan `{gate.plan[:12]}`{given}"
+    return f"{gate.question}\n\n{facts}\n\n{counted(gate.people)}{other} to agree, plan `{gate.plan[:12]}`{given}"
+
+
+def counted(people: int) -> str:
+    """Return how many people have to agree, in words."""
+    return "1 person has" if people == 1 else f"{people} people have"
 
 
 def ended_text(ended: Ended) -> str:
@@ -86,8 +92,8 @@ def ended_text(ended: Ended) -> str:
     return "\n".join([f"{ended.told} ({ended.outcome})", *(f"owed: {one}" for one in ended.owed)])
 
 
-def journal_rows(journal: Journal) -> list[dict[str, str]]:
-    """Return a journal as rows, oldest first; times in seconds since its first entry."""
+def journal_rows(journal: Journal, widest: int | None = WIDEST) -> list[dict[str, str]]:
+    """Return a journal as rows, oldest first; times in seconds since its first entry. None for ``widest`` cuts nothing off."""
     begin = journal.entries[0].at if journal.entries else 0.0
     return [
         {
@@ -95,7 +101,7 @@ def journal_rows(journal: Journal) -> list[dict[str, str]]:
             "what": str(entry.kind),
             "step": entry.step,
             "who": entry.who,
-            "said": _said(entry.said),
+            "said": _cut(_said(entry.said), widest),
         }
         for entry in journal.entries
     ]
@@ -106,5 +112,9 @@ def _said(said: object) -> str:
         return ""
     for name in ("told", "why", "question", "reason", "decision"):
         if said.get(name):
-            return str(said[name])[:160]
-    return "; ".join(str(one.get("kind", "")) + " " + str(one.get("site", "")) for one in said.get("acts", ()))[:160]
+            return str(said[name])
+    return "; ".join(str(one.get("kind", "")) + " " + str(one.get("site", "")) for one in said.get("acts", ()))
+
+
+def _cut(text: str, widest: int | None) -> str:
+    return text if widest is None or len(text) <= widest else f"{text[: widest - 1]}…"

@@ -25,14 +25,18 @@ from flotilla.recovery.steps import Plan
 from flotilla.recovery.walking import Ask, Do, Ended, Move, Outcome, Replan, Stuck, Undo, Wait, next_move, parting
 from flows.doing import Doer, Whose
 from flows.eyes import Eyes, Part, fact_of, is_seen
+from flows.telling import counted
 from tasks.fanout import side_by_side
 from tasks.step_journal import StepJournal
 
 RENEW = 10.0  # seconds between two renewals of the leases
 LOOK_AGAIN = 0.5  # seconds at which a wait is looked at again though nothing seems to have changed
-COPIED = 0.5  # seconds that the point of no return waits for a copy of the journal elsewhere
+COPIED = 0.5  # seconds that the point of no return waits for copies of the journal at two sites
 _FIGURE = re.compile(r"-?\d+(\.\d+)?")
 log = logging.getLogger("flotilla.recovery")
+
+
+Replanned = Callable[[Plan, Replan], Plan | Stuck]
 
 
 class People(Protocol):
@@ -55,9 +59,9 @@ class Run:
 
 
 class Walker:
-    """Walks one run. ``replanned`` makes the plan of a run that goes on without its origin."""
+    """Walks one run. ``replanned`` makes the plan of a run that goes on without its origin, or says what keeps it from that."""
 
-    def __init__(self, run: Run, eyes: Eyes, doer: Doer, people: People, replanned: Callable[[Plan, str], Plan]) -> None:
+    def __init__(self, run: Run, eyes: Eyes, doer: Doer, people: People, replanned: Replanned) -> None:
         self._run, self._eyes, self._doer, self._people, self._replanned = run, eyes, doer, people, replanned
         self._since, self._fresh = time.monotonic(), set[Part]()
         self._told = ""
@@ -100,14 +104,13 @@ class Walker:
             self._keep(self._people.answer(move, self._journal))
             self._fresh = set()
         elif isinstance(move, Replan):
-            self._say(f"goes on without {plan.origin}: {move.why}")
             return self._replan(plan, move)
         return plan
 
     def _do(self, move: Do, plan: Plan) -> None:
         whose = Whose(self._run.run, plan.hash, move.epoch)
-        if move.step.point_of_no_return and not self._run.kept.settled(1, COPIED):
-            log.warning("the journal has no copy elsewhere: %s", self._run.kept.errors)
+        if move.step.point_of_no_return and not self._run.kept.settled(min(2, self._run.kept.answering), COPIED):
+            log.warning("the journal is not at two sites: copies in %s; %s", self._run.kept.up_to_date, self._run.kept.errors)
         began = time.monotonic()
         found = self._done(move.acts, whose)
         for act, answer in found.items():
@@ -146,7 +149,11 @@ class Walker:
         return recording.told(self._journal, move, act, answer, at=at, who=who)
 
     def _replan(self, plan: Plan, move: Replan) -> Plan:
-        anew = self._replanned(plan, move.why)
+        anew = self._replanned(plan, move)
+        if isinstance(anew, Stuck):
+            self._keep(recording.recorded(self._journal, anew, self._world.at, self._run.who))
+            return self._made(anew, plan)
+        self._say(f"goes on without {plan.origin}: {move.why}")
         self._keep(recording.planned(self._journal, anew, time.time(), self._run.who, move.why))
         self._since, self._fresh = time.monotonic(), set()
         return anew
@@ -212,7 +219,7 @@ def _leases(plan: Plan) -> Iterable[Act]:
 def _question(move: Ask | Stuck) -> str:
     if isinstance(move, Ask):
         given = f", {', '.join(move.given)} agreed" if move.given else ""
-        return f"{move.gate.question} waits for {move.gate.people} people{given}"
+        return f"{move.gate.question} {counted(move.gate.people)} to agree{given}"
     return f"{move.step.title}: stuck: {move.why}; choose: {', '.join(move.choices)}"
 
 

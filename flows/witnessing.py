@@ -15,6 +15,7 @@ from flotilla.recovery.journal import Journal, Wrote
 from flotilla.recovery.loss import statement
 from flotilla.recovery.policy import Occasion, reasons_to_ask
 from flotilla.recovery.refusals import Trigger, primary_of
+from flotilla.recovery.steps import Kind
 from flotilla.recovery.witnesses import OURSELVES, Patience, Testimony, Verdict, verdict
 from flows.recovering import Ground
 from flows.recovery_runs import known_runs
@@ -96,6 +97,25 @@ def last_automatic(fleet: Fleet) -> float | None:
     return max(begun_at, default=None)
 
 
+def left_by_watchers(fleet: Fleet, before: float) -> dict[str, int]:
+    """Return the runs of watchers that are not over, with their epochs; no journal has a word of them since ``before``."""
+    try:
+        left = [one for one in known_runs(fleet) if _is_left(one, before)]
+    except FlotillaError as error:
+        log.debug("what watchers left is not known: %s", error)
+        return {}
+    return {one.run: max(entry.epoch for entry in one.entries) for one in left}
+
+
+def _is_left(journal: Journal, before: float) -> bool:
+    first, last = journal.entries[0], journal.entries[-1]
+    by_watcher = first.kind is Wrote.PLANNED and first.said.get("initiator") == AUTOMATIC[0]
+    over = any(entry.kind is Wrote.ENDED for entry in journal.entries)
+    return by_watcher and not over and last.at < before
+
+
 def _began(journal: Journal) -> float | None:
     first = next((entry for entry in journal.entries if entry.kind is Wrote.PLANNED), None)
-    return first.at if first and first.said.get("initiator") in AUTOMATIC else None
+    if first is None or first.said.get("initiator") not in AUTOMATIC:
+        return None
+    return first.at if first.said.get("plan", {}).get("kind") == Kind.FAILOVER else None

@@ -5,7 +5,7 @@
 
 from lab.errors import CommandFailed, LabError, TookTooLong
 from lab.status import ClusterStatus, LabStatus
-from lab.verbs import cut, down, ensure, heal, image, kill, look, slow, start, stop, up, wan
+from lab.verbs import cloudnativepg, cut, down, ensure, heal, image, kill, look, slow, start, stop, up, wan
 
 __all__ = [
     "ClusterStatus",
@@ -13,6 +13,7 @@ __all__ = [
     "LabError",
     "LabStatus",
     "TookTooLong",
+    "cloudnativepg",
     "cut",
     "down",
     "ensure",

@@ -91,9 +91,18 @@ def stop_postgres(cluster: ClusterLayout, *, kill: bool) -> None:
     if not kill:
         _act_now(database, {"kind": "stop", "mode": "fast"})
         return
-    file = database.data / "postmaster.pid"
-    if file.exists():
-        os.kill(int(file.read_text().split()[0]), signal.SIGKILL)
+    os.kill(_server(database), signal.SIGKILL)
+
+
+def _server(database: Database) -> int:
+    """Return the process of a site's PostgreSQL; raises LabError where none runs, whatever its lock file still says."""
+    try:
+        pid = int((database.data / "postmaster.pid").read_text().split()[0])
+        if Path(f"/proc/{pid}/cwd").readlink() == database.data:
+            return pid
+    except (OSError, ValueError, IndexError):
+        pass
+    raise LabError(f"PostgreSQL of {database.site} does not run: there is nothing to kill")
 
 
 def start_postgres(cluster: ClusterLayout) -> None:

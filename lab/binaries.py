@@ -36,8 +36,8 @@ class Binary:
     """One program: the package that it is built from, how long that takes on two cores, how to tell its version.
 
     `fits` is what the output of a found program must hold; empty where only our own build will do: what goes into an image
-    must be static. `folder` names a folder of the package's module that the program reads at run time, `tags` what of the
-    program is left out.
+    must be static. `folder` names a folder or file of the package's module that is wanted beside the program, `tags` what
+    of the program is left out.
     """
 
     name: str
@@ -111,6 +111,15 @@ def ensure(say: Say) -> Binaries:
         with alone_in_cache("build.lock", say):
             found |= _build_all(missing, homes, say)
     return Binaries(found)
+
+
+def have(binary: Binary, say: Say) -> Path:
+    """Have one program that is built on demand only: its path in the cache."""
+    home = _home(binary)
+    if not (home / binary.name).exists():
+        with alone_in_cache("build.lock", say):
+            _build_all([binary], {binary: home}, say)
+    return home / binary.name
 
 
 def _home(binary: Binary) -> Path:
@@ -191,5 +200,13 @@ def _build(binary: Binary, home: Path, go: Path) -> None:
         ) from None
     if binary.folder:
         source = run(go, "list", "-f", "{{.Module.Dir}}", binary.package, cwd=module, env=env).strip()
-        shutil.copytree(Path(source) / binary.folder, home / binary.folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
+        _copy(Path(source) / binary.folder, home)
     unfinished.rename(home / binary.name)
+
+
+def _copy(source: Path, home: Path) -> None:
+    """Copy a folder or a file beside the program; the module cache is read-only, what is copied is not."""
+    if source.is_dir():
+        shutil.copytree(source, home / source.name, dirs_exist_ok=True, copy_function=shutil.copyfile)
+    else:
+        shutil.copyfile(source, home / source.name)

@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.table import Table
 
 import lab
-from flotilla.ledger import judge
 from lab import binaries as programs
 from lab import load as loads
 from lab.cables import ROUND_TRIP
@@ -144,13 +143,16 @@ def load(
     connections: Annotated[int, typer.Option(min=1, max=500)] = 16,
     ignore_ttl: Annotated[bool, typer.Option("--ignore-ttl", help="Keep the first answer of DNS for good.")] = False,
 ) -> None:
-    """Place orders as users do, outside all sites, and keep a ledger of what was acknowledged."""
+    """Place orders as users do, outside all sites, keep a ledger, and compare it with the orders that are there at the end."""
     servers = [_server(one) for one in dns or [cluster.node_address or "" for cluster in lab.look().clusters]]
     asked = loads.Asked(name, port, servers, rate, seconds, connections, keeps_ttl=not ignore_ttl)
     for number in (signal.SIGINT, signal.SIGTERM):  # also where whoever started this in the background ignores them
         signal.signal(number, signal.default_int_handler)
     attempts = loads.run(asked, ledger, _say)
-    print(judge(attempts, (one.id for one in attempts if one.is_acknowledged)))
+    verdict = loads.judged(attempts, _applications())
+    print(verdict)
+    if not verdict.is_clean:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -161,8 +163,7 @@ def ledger(
     ] = None,
 ) -> None:
     """Compare a ledger with the orders that are there: exit code 0 if no promise was broken, 1 otherwise."""
-    urls = url or [f"http://{cluster.node_address}:{ORDERS_PORT}" for cluster in lab.look().clusters]
-    verdict = loads.compare(file, urls)
+    verdict = loads.compare(file, url or _applications())
     print(verdict)
     if not verdict.is_clean:
         raise typer.Exit(1)
@@ -199,6 +200,13 @@ def image(
 
 
 @app.command()
+def cloudnativepg() -> None:
+    """Have CloudNativePG's operator, and an image with PostgreSQL 15, in every cluster; it is built once, in minutes."""
+    lab.cloudnativepg(_say)
+    print("CloudNativePG is ready: image localhost/postgresql:15, volumes of class lab, Secrets in namespace orders")
+
+
+@app.command()
 def binaries() -> None:
     """Build what the lab runs, and no more: once a version, kept in the cache."""
     for name, path in programs.ensure(_say).paths.items():
@@ -213,9 +221,13 @@ def _way(one_way: str | None) -> str:
     return f", {one_way} only" if one_way else ""
 
 
+def _applications() -> list[str]:
+    return [f"http://{cluster.node_address}:{ORDERS_PORT}" for cluster in lab.look().clusters]
+
+
 def _server(text: str) -> tuple[str, int]:
     address, _, port = text.partition(":")
-    if port and not port.isdecimal():
+    if port and not (port.isdecimal() and 0 < int(port) < 65536):
         raise lab.LabError(f"no DNS server {text!r}: expected ADDRESS or ADDRESS:PORT")
     return address, int(port or 53)
 
@@ -253,6 +265,6 @@ def main() -> None:
     """Run the command line; what the lab cannot do is one line, not a traceback."""
     try:
         app()
-    except lab.LabError as error:
+    except (lab.LabError, OSError) as error:  # a file that is not there, or cannot be written, among them
         print(f"lab: {error}", file=sys.stderr)
         sys.exit(1)

@@ -108,14 +108,19 @@ class Load:
         self._began = time.monotonic()
         self._clock = time.time() - time.monotonic()  # a clock that is set meanwhile makes no outage
         self._stopping = threading.Event()
+        self._users: list[threading.Thread] = []
 
     def run(self) -> None:
         """Place orders for as long as was asked, and go on with those in doubt for a while."""
         self._began = time.monotonic()
-        users = [threading.Thread(target=self._user, daemon=True) for _ in range(self._asked.connections)]
-        for user in users:
+        self._users = [threading.Thread(target=self._user, daemon=True) for _ in range(self._asked.connections)]
+        for user in self._users:
             user.start()
-        for user in users:
+        self.join()
+
+    def join(self) -> None:
+        """Wait until every user is done."""
+        for user in self._users:
             user.join()
 
     def stop(self) -> None:
@@ -215,6 +220,7 @@ def run(asked: Asked, file: Path, say: Callable[[str], None]) -> list[Attempt]:
         load.run()
     except KeyboardInterrupt:
         load.stop()
+        load.join()  # orders that are on their way may still be acknowledged: that has to be noted
     finally:
         ledger.close()
     return ledger.attempts
@@ -222,7 +228,11 @@ def run(asked: Asked, file: Path, say: Callable[[str], None]) -> list[Attempt]:
 
 def compare(file: Path, urls: Sequence[str]) -> Verdict:
     """Return what became of a ledger's promises, by the ids at the first of the applications that tells all of them."""
-    attempts = parse_ledger(file.read_text())
+    return judged(parse_ledger(file.read_text()), urls)
+
+
+def judged(attempts: list[Attempt], urls: Sequence[str]) -> Verdict:
+    """Return what became of some attempts' promises; raises LabError where no application tells all of its ids."""
     problems = []
     for url in urls:
         try:

@@ -25,6 +25,7 @@ from lab import (
     kubeconfig,
     network,
     nodes,
+    operators,
     processes,
     settings,
     slots,
@@ -204,6 +205,14 @@ def image(file: Path, name: str | None = None) -> list[str]:
     with ThreadPoolExecutor(len(layout.clusters)) as pool:
         found = list(pool.map(lambda cluster: images.import_into(cluster, archive, name), layout.clusters))
     return found[0]
+
+
+def cloudnativepg(say: Say = silent) -> None:
+    """Have CloudNativePG's operator in every cluster, built first where it never was; raises LabError without real nodes."""
+    layout = _layout()
+    if why := databases.why_none(layout):
+        raise LabError(f"{layout.directory} has no databases, and so no authority of theirs: {why}")
+    operators.ensure(layout, say)
 
 
 def _wrapped(file: Path, name: str | None) -> Path:

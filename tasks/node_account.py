@@ -31,10 +31,19 @@ class Account:
         env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "HOME": self.home, "USER": self.name, "TZ": "UTC"}
         return {"env": env, **({"user": self.uid, "group": self.gid, "extra_groups": []} if self.drops else {})}
 
-    def own(self, *paths: Path) -> None:
-        """Have paths belong to it."""
+    def own(self, *paths: Path | int) -> None:
+        """Have paths, or open files, belong to it. No link is followed: this user may have made it for root to follow."""
         for path in paths if self.drops else ():
-            os.chown(path, self.uid, self.gid)
+            if isinstance(path, int):
+                os.fchown(path, self.uid, self.gid)
+            else:
+                os.chown(path, self.uid, self.gid, follow_symlinks=False)
+
+    def keep_out(self, folder: Path) -> None:
+        """Have a folder be the agent's own: this user reads the files in it that are its own, and makes or moves none there."""
+        if self.drops:
+            os.chown(folder, os.geteuid(), os.getegid(), follow_symlinks=False)
+            folder.chmod(0o711)
 
 
 def account(wanted: str) -> Account:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
-from flotilla.errors import Permanent, Transient
+from flotilla.errors import FlotillaError, Permanent, Transient
 from flotilla.node import settings
 from flotilla.node.config import slot_of
 from flotilla.node.controldata import ControlData
@@ -18,12 +19,13 @@ from flotilla.node.hba import REPLICATION, REWIND
 from flotilla.recovery import lsn
 from tasks.node_evidence import keep_evidence
 from tasks.node_files import sync_folder
-from tasks.node_postgres import Node, Told
+from tasks.node_postgres import SIGNAL, Node, Told
 from tasks.node_processes import run
 from tasks.node_replication import as_standby
 from tasks.node_source import Source, parted
 
 HOURS = 12 * 3600.0  # seconds that a copy may take
+_A_REWIND, _KEPT = "a rewind", "-epoch-"
 _DIVERGED = re.compile(r"servers diverged at WAL location ([0-9A-F]+/[0-9A-F]+) on timeline (\d+)")
 
 FOR_NOBODY = ("-c", "hot_standby=off", "-c", "listen_addresses=", "-c", "primary_conninfo=")
@@ -53,10 +55,10 @@ def rewind(node: Node, upstream: str, evidence: bool, go: Go) -> Told:
     with Source(node, upstream) as source:
         source.must_be_new_primary_of(control)
         timeline, fork = parted(node, control, source)
-    if fork is None:
-        return _same_timeline(node, upstream)
-    go("keep evidence")
-    kept = keep_evidence(node, timeline, fork) if evidence else ""
+        if fork is None:
+            return _same_timeline(node, upstream)
+        go("keep evidence")
+        kept = keep_evidence(node, source, timeline, fork) if evidence else ""
     go(f"rewind to {upstream}")
     _rewound(node, upstream, (timeline, fork))
     return Told(f"{site} is rewound to {upstream}" + (f"; {kept}" if kept else ""), changed=True)
@@ -73,7 +75,7 @@ def _same_timeline(node: Node, upstream: str) -> Told:
 
 def _rewound(node: Node, upstream: str, parting: tuple[int, int]) -> None:
     _recover(node)
-    node.memory.change(unfinished=f"a rewind to {upstream}", like="")
+    node.memory.change(unfinished=f"{_A_REWIND} to {upstream}", like="")
     program = node.config.postgres.bin / "pg_rewind"
     source = settings.conninfo(node.config, upstream, REWIND)
     command: list[str | Path] = [program, "--target-pgdata", node.data, "--source-server", source, "--no-ensure-shutdown"]
@@ -107,7 +109,10 @@ def _recover(node: Node) -> None:
 
 
 def reseed(node: Node, upstream: str, go: Go) -> Told:
-    """Have a new copy of another site's database in the place of this site's, which is moved aside, one of them kept."""
+    """Have a new copy of another site's database in the place of this site's, which is moved aside.
+
+    What the old one may have and the other has not is kept as evidence, as far as it can be told, and the old one with it.
+    """
     site, fresh = node.config.site, fresh_folder(node)
     if _is_already_like(node, upstream):
         return Told(f"{site} was made like {upstream} already, and runs", changed=False)
@@ -121,17 +126,51 @@ def reseed(node: Node, upstream: str, go: Go) -> Told:
     _must_fit(node, size)
     go(f"copy {size >> 20} MB from {upstream}")
     _copy(node, upstream, makes_slot=not slot)
+    go("keep evidence")
+    with Source(node, upstream) as source:
+        kept = _kept(node, source)
     go("put the copy in place")
     as_standby(node, upstream, fresh)
-    put_in_place(node, fresh)
+    put_in_place(node, fresh, "a new copy", keep=bool(kept))
     node.memory.change(unfinished="", like=_mark(node, upstream, node.control()))
-    return Told(f"{site} is a new copy of {upstream}, {size >> 20} MB", changed=True)
+    told = f"; {kept}" if kept else ""
+    if old := _asides(node, f"{_KEPT}*"):
+        told += f"; kept until somebody deletes it: {', '.join(old)}"
+    return Told(f"{site} is a new copy of {upstream}, {size >> 20} MB{told}", changed=True)
+
+
+def _kept(node: Node, source: Source) -> str:
+    """Keep evidence of what a new copy discards; return what is told of it, "" where the old database has nothing of its own.
+
+    A new copy is what is left where a rewind cannot be done: so it is made even if none of this can be told.
+    """
+    unfinished = node.memory.now.unfinished
+    if node.server.state() == "absent":
+        return "what was there is no database" if node.data.exists() and any(node.data.iterdir()) else ""
+    if unfinished.startswith(_A_REWIND):
+        return f"{unfinished} was begun on what was there: see what that kept as evidence"
+    try:
+        control = node.control()
+        source.must_be_new_primary_of(control)
+        timeline, fork = parted(node, control, source)
+        if fork is not None:
+            return keep_evidence(node, source, timeline, fork) or "no WAL of what is discarded is left"
+    except (FlotillaError, OSError) as error:
+        return f"what is discarded cannot be told: {error}"
+    return "" if node.signal.exists() else f"both were primaries on timeline {timeline}: what is discarded cannot be told"
 
 
 def _must_fit(node: Node, size: int) -> None:
     free = shutil.disk_usage(node.data.parent).free
     if free < size * 1.1:
-        raise Permanent(f"{node.config.site} has {free >> 20} MB left at {node.data.parent}, the copy takes {size >> 20}")
+        old = _asides(node, "*")
+        room = f": if nobody needs what an earlier database had any more, delete {' or '.join(old)}" if old else ""
+        left = f"{node.config.site} has {free >> 20} MB left at {node.data.parent}, the copy takes {size >> 20}"
+        raise Permanent(left + room)
+
+
+def _asides(node: Node, which: str) -> list[str]:
+    return sorted(str(one) for one in node.data.parent.glob(f"{node.data.name}.aside{which}"))
 
 
 def _copy(node: Node, upstream: str, *, makes_slot: bool) -> None:
@@ -147,8 +186,14 @@ def fresh_folder(node: Node) -> Path:
 
 
 def aside_folder(node: Node) -> Path:
-    """Return where the PGDATA before this one lies."""
+    """Return where the PGDATA before this one lies if it had nothing of its own."""
     return node.data.with_name(f"{node.data.name}.aside")
+
+
+def kept_folder(node: Node) -> Path:
+    """Return where to move a PGDATA that may be the only one with something in it: only people delete it."""
+    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    return node.data.with_name(f"{node.data.name}.aside{_KEPT}{node.memory.now.epoch}-{now}")
 
 
 def make_room(node: Node) -> None:
@@ -165,14 +210,26 @@ def emptied(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def put_in_place(node: Node, fresh: Path) -> None:
-    """Have a finished PGDATA take the place of the old one; a death in between leaves no database, and never half of one."""
-    node.memory.change(unfinished="a new copy", like="")
+def put_in_place(node: Node, fresh: Path, what: str, *, keep: bool) -> Path:
+    """Have a finished PGDATA take the place of the old one; return where that is now, by a name of its own if it is to be kept.
+
+    A death in between leaves no database, and never half of one.
+    """
+    node.memory.change(unfinished=what, like="")
+    aside = kept_folder(node) if keep else aside_folder(node)
     if node.data.exists():
-        emptied(aside_folder(node))
-        node.data.rename(aside_folder(node))
+        _cleared(aside, node)
+        node.data.rename(aside)
     fresh.rename(node.data)
     sync_folder(node.data.parent)
+    return aside
+
+
+def _cleared(aside: Path, node: Node) -> None:
+    """Have nothing where a PGDATA is to be moved; what lies there and was a primary is moved on, and not deleted."""
+    if (aside / "PG_VERSION").is_file() and not (aside / SIGNAL).exists():
+        aside.rename(kept_folder(node))
+    emptied(aside)
 
 
 def _is_already_like(node: Node, upstream: str) -> bool:

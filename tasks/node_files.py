@@ -26,11 +26,16 @@ def keep(file: Path, text: str, owner: Account | None = None) -> bool:
         stream.write(text)
         stream.flush()
         os.fsync(handle)
-    if owner:
-        owner.own(unfinished)
+        if owner:
+            owner.own(handle)
     unfinished.rename(file)
     sync_folder(file.parent)
     return True
+
+
+def unfollowed(path: str, flags: int) -> int:
+    """Open a file of the agent's, and none that a link in its place leads to: an opener for ``open``."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 def sync_folder(folder: Path) -> None:
@@ -90,7 +95,7 @@ class Alone:
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "agent.lock"
-        self._handle = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
+        self._handle = unfollowed(str(self._file), os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

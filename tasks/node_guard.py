@@ -2,7 +2,8 @@
 
 A failover that cannot reach a site relies on its agent to stop a primary that is cut off. An agent that was killed while
 PostgreSQL went on would break that promise, so this process keeps it: it watches a file in which the agent's isolation rule
-writes the time, and needs nothing but Python itself. It is run as a program; ``Guard`` is how an agent has one.
+writes when the primary last was supported, and needs nothing but Python itself. It is run as a program; ``Guard`` is how an
+agent has one. The next agent goes on from that time too: neither a death nor a new start gives a primary another patience.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 EVERY = 0.25  # seconds
 STOPPING = 1.0  # seconds for each kind of stop
+GRACE = 0.5  # seconds that are left to the agent, which looks more often and tells why it stops a primary
 
 
 def steady() -> float:
@@ -34,21 +36,30 @@ class Guard:
         self._log = state / "guard.log"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def renew(self) -> None:
-        """Say that the agent lives."""
-        handle = os.open(self._alive, os.O_WRONLY | os.O_CREAT, 0o600)
+    def supported(self) -> float | None:
+        """Return when the primary last was supported, as this agent or an earlier one knew; None where nothing is known.
+
+        A time that is yet to come is of before the machine started.
+        """
         try:
-            os.pwrite(handle, f"{steady():020.3f}\n".encode(), 0)
+            return min(float(self._alive.read_text()), steady())
+        except (OSError, ValueError):
+            return None
+
+    def renew(self, supported: float) -> None:
+        """Say when the primary last was supported."""
+        handle = os.open(self._alive, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            os.pwrite(handle, f"{supported:020.3f}\n".encode(), 0)
         finally:
             os.close(handle)
 
     def ensure(self) -> None:
         """Have a guard that was begun by this agent: an earlier one's may have another patience."""
         if self._process is None:
-            self.renew()
             _end(self._lock)
         if self._process is None or self._process.poll() is not None:
-            with self._log.open("ab") as log:
+            with open(self._log, "ab", opener=_unfollowed) as log:
                 self._process = subprocess.Popen(
                     self._words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True
                 )
@@ -64,9 +75,9 @@ def watch(alive: Path, data: Path, patience: float) -> None:
             return
         except (OSError, ValueError):
             continue  # being written
-        if age > patience and not (data / "standby.signal").exists() and (pid := server_of(data)):
+        if age > patience + GRACE and not (data / "standby.signal").exists() and (pid := server_of(data)):
             now = time.strftime("%Y-%m-%dT%H:%M:%S")
-            sys.stdout.write(f"{now} the agent has been silent for {age:.1f} s: PostgreSQL (pid {pid}) is stopped\n")
+            sys.stdout.write(f"{now} for {age:.1f} s the agent has told of no majority: PostgreSQL (pid {pid}) is stopped\n")
             sys.stdout.flush()
             stop(data)
 
@@ -88,16 +99,28 @@ def server_of(data: Path) -> int | None:
     try:
         pid = int((data / "postmaster.pid").read_text().split()[0])
         os.kill(pid, 0)
-        if Path("/proc/self/cwd").exists() and os.readlink(f"/proc/{pid}/cwd") != str(data.resolve()):
+        if Path("/proc/self/cwd").exists() and not _is_inside(pid, data):
             return None
     except (OSError, ValueError, IndexError):
         return None
     return pid
 
 
+def _is_inside(pid: int, data: Path) -> bool:
+    """Tell whether a process works in PGDATA; if that cannot be seen, whether it is of the user whose PGDATA it is."""
+    try:
+        return os.readlink(f"/proc/{pid}/cwd") == str(data.resolve())
+    except PermissionError:
+        return os.stat(f"/proc/{pid}").st_uid == data.stat().st_uid
+
+
+def _unfollowed(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+
+
 def _end(lock: Path) -> None:
     """Have no guard hold the lock."""
-    handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         while True:
             try:
@@ -113,7 +136,7 @@ def _end(lock: Path) -> None:
 
 
 def _main(alive: str, lock: str, data: str, patience: str) -> None:
-    handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -15,6 +15,7 @@ from tasks.node_processes import run
 from tasks.sql import Line
 
 INITDB = 120.0  # seconds
+FIRST = "a first database"  # what is unfinished while a new database is put in the place of none
 APP = "app"
 
 # What each role may, and no more (recovery-lab.md, section 1: with these grants a whole switchover was done).
@@ -54,6 +55,7 @@ def initialise(node: Node, epoch: int, answers: Callable[[], Mapping[str, Answer
         _make(node)
     if node.signal.exists():
         raise Permanent(f"{node.config.site} is a standby: there is nothing to initialise")
+    _must_be_whole(node)
     if not node.runs():
         if node.memory.now.primary_epoch not in (0, epoch):
             raise Permanent(f"{node.config.site} was made primary at epoch {node.memory.now.primary_epoch}: start it instead")
@@ -62,6 +64,17 @@ def initialise(node: Node, epoch: int, answers: Callable[[], Mapping[str, Answer
     furnished = _furnished(node)
     wrote = write_epoch(node, epoch) if made or furnished else False
     return Told(f"{node.config.site} has a database and is its {Role.PRIMARY}", made or furnished or wrote)
+
+
+def _must_be_whole(node: Node) -> None:
+    """Take note that a first database is in its place, also where whoever put it there died before it could.
+
+    It was moved there in one step, to where no database was: what is there is that one.
+    Of a rewind or a copy this can't be said.
+    """
+    if node.memory.now.unfinished not in ("", FIRST):
+        raise Permanent(f"{node.memory.now.unfinished} was begun at {node.config.site} and not ended: reseed it")
+    node.memory.change(unfinished="")
 
 
 def _must_be_first(site: str, answers: Mapping[str, Answer | None]) -> None:
@@ -90,8 +103,7 @@ def _make(node: Node) -> None:
         "-k",
     ]
     run(command, node.account, within=INITDB, record=node.program)
-    put_in_place(node, fresh)
-    node.memory.change(unfinished="")
+    put_in_place(node, fresh, FIRST, keep=False)
 
 
 def _furnished(node: Node) -> bool:

@@ -58,7 +58,8 @@ class Node:
         config, files = self.config, settings.files(self.config)
         for folder, mode in ((config.state, 0o700), (config.postgres.run, 0o755)):
             folder.mkdir(mode=mode, parents=True, exist_ok=True)
-            self.account.own(folder)
+        self.account.keep_out(config.state)
+        self.account.own(config.postgres.run)
         texts = {
             "postgresql.conf": settings.configuration(config),
             "pg_hba.conf": hba(config.postgres.networks, fenced=self.memory.now.fenced),

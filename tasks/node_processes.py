@@ -18,6 +18,7 @@ import psutil
 
 from flotilla.errors import Permanent, Transient
 from tasks.node_account import Account
+from tasks.node_files import unfollowed
 
 POLL = 0.005  # seconds between looks; pg_ctl's own are 100 ms apart (recovery-lab.md, 0.9)
 _STATUS_LINE = 7  # of postmaster.pid: src/include/utils/pidfile.h, LOCK_FILE_LINE_PM_STATUS
@@ -34,7 +35,8 @@ def run(command: Sequence[str | Path], account: Account, *, within: float, recor
     name = Path(command[0]).name
     try:
         if record:
-            record.write_text(f"{program.pid} {psutil.Process(program.pid).create_time()}")
+            with open(record, "w", opener=unfollowed) as noted:
+                noted.write(f"{program.pid} {psutil.Process(program.pid).create_time()}")
         said = str(program.communicate(timeout=within)[0], errors="replace")
     except subprocess.TimeoutExpired:
         raise Transient(f"{name} did not end within {within:.0f} s") from None
@@ -64,12 +66,15 @@ def _started(words: list[str], account: Account) -> subprocess.Popen[bytes]:
         raise Permanent(f"{words[0]} cannot be run: {error.strerror}") from None
 
 
-def end_recorded(record: Path) -> bool:
-    """Have the program that ``run`` took note of not run any more: its caller died, and would not know what it has done."""
+def end_recorded(record: Path, account: Account) -> bool:
+    """Have the program that ``run`` took note of not run any more: its caller died, and would not know what it has done.
+
+    Only a program of PostgreSQL's user is ended, whatever stands there.
+    """
     try:
         pid, created = record.read_text().split()
         process = psutil.Process(int(pid))
-        if process.create_time() != float(created):
+        if process.create_time() != float(created) or process.uids().real != account.uid:
             return False
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(10)
@@ -78,6 +83,23 @@ def end_recorded(record: Path) -> bool:
     finally:
         record.unlink(missing_ok=True)
     return True
+
+
+def must_see(account: Account) -> None:
+    """Prove that the folder in which a process of PostgreSQL's user works can be seen: raises Permanent where it can't.
+
+    By it a server that lives is told from a file that a dead one left behind.
+    """
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd="/", **account.how) as shown:
+        try:
+            seen = psutil.Process(shown.pid).cwd()
+        except (psutil.Error, OSError) as error:
+            seen = f"nothing ({type(error).__name__})"
+    if seen != "/":
+        raise Permanent(
+            f"{account.agent} sees {seen} of where a process of {account.name} works, and would take PostgreSQL that runs for "
+            f"dead: run the agent as {account.name}, or as root with CAP_SYS_PTRACE, and mount /proc without hidepid"
+        )
 
 
 @dataclass
@@ -144,8 +166,14 @@ class Server:
             file.unlink(missing_ok=True)
 
     def _is_inside(self, process: psutil.Process) -> bool:
+        """Tell whether a process works in PGDATA: one of PostgreSQL's user of which that cannot be seen is taken to."""
         try:
-            return process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == self.data.resolve()
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            try:
+                return Path(process.cwd()) == self.data.resolve()
+            except (psutil.AccessDenied, PermissionError):
+                return process.uids().real == self.account.uid
         except (psutil.Error, OSError):
             return False
 
@@ -156,7 +184,7 @@ class Server:
     def _launch(self, command: Sequence[str]) -> None:
         if self.pid() is None:
             self.clear()
-            with self.log.open("ab") as log:
+            with open(self.log, "ab", opener=unfollowed) as log:
                 self._child = subprocess.Popen(
                     list(command),
                     stdin=subprocess.DEVNULL,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import closing
 from types import TracebackType
 
-from flotilla.errors import Permanent, Transient
+from flotilla.errors import FlotillaError, Permanent, Transient
 from flotilla.node.controldata import ControlData
 from flotilla.node.hba import REWIND
 from flotilla.node.history import Stretch, history_file, newest_timeline, parse_history, parting
@@ -20,6 +23,10 @@ _WHO = (
 )
 _HISTORY = "select convert_from(pg_read_binary_file(%s, 0, 1048576, true), 'UTF8')"
 _SIZE = "select sum(pg_database_size(oid))::bigint from pg_database"
+_NAMES = (
+    "select space, number, format('%%I.%%I', nspname, relname) from unnest(%s::bigint[], %s::bigint[]) as f(space, number) "
+    "join pg_class c on c.oid = pg_filenode_relation(space::oid, number::oid) join pg_namespace n on n.oid = c.relnamespace"
+)
 _SLOT = "select coalesce(wal_status, 'reserved') from pg_replication_slots where slot_name = %s"
 
 
@@ -32,19 +39,17 @@ class Source:
             raise Permanent(f"{config.site} cannot be made like {site}: expected one of {', '.join(config.others)}")
         self.site = site
         place = config.sites[site]
-        self._line = Line(
-            f"PostgreSQL of {site}",
-            {
-                "host": place.host,
-                "port": place.port,
-                "user": REWIND,
-                "dbname": "postgres",
-                "password": node.password(REWIND),
-                "sslmode": "verify-full",
-                "sslrootcert": str(config.tls.ca),
-                "tcp_user_timeout": SILENCE * 1000,
-            },
-        )
+        self._settings = {
+            "host": place.host,
+            "port": place.port,
+            "user": REWIND,
+            "dbname": "postgres",
+            "password": node.password(REWIND),
+            "sslmode": "verify-full",
+            "sslrootcert": str(config.tls.ca),
+            "tcp_user_timeout": SILENCE * 1000,
+        }
+        self._line = Line(f"PostgreSQL of {site}", self._settings)
 
     def __enter__(self) -> Source:
         return self
@@ -82,6 +87,30 @@ class Source:
         """Return the bytes of its databases."""
         return int(self._line.ask(_SIZE, within=ACT + CONNECT)[0][0])
 
+    def names(self, files: Iterable[str]) -> dict[str, str]:
+        """Return schema.table for files of relations (tablespace/database/number), as far as it has and tells them.
+
+        A table that was made or rewritten only on the other side has no name here.
+        """
+        wanted = defaultdict[int, list[tuple[int, int]]](list)
+        for file in files:
+            space, database, number = map(int, file.split("/"))
+            wanted[database].append((space, number))
+        return {file: name for database, some in wanted.items() for file, name in self._named(database, some).items()}
+
+    def _named(self, database: int, files: list[tuple[int, int]]) -> dict[str, str]:
+        try:
+            found = self._line.ask("select datname from pg_database where oid = %s", (database,), within=ACT + CONNECT)
+            line = Line(self._line.name, {**self._settings, "dbname": found[0][0]}) if found else None
+            if line is None:
+                return {}
+            with closing(line):
+                values = [space for space, _ in files], [number for _, number in files]
+                rows = line.ask(_NAMES, values, within=ACT + CONNECT)
+        except FlotillaError:
+            return {}
+        return {f"{space}/{database}/{number}": str(name) for space, number, name in rows}
+
     def slot(self, name: str) -> str:
         """Return what PostgreSQL says of a slot's WAL, "" where there is no such slot."""
         rows = self._line.ask(_SLOT, (name,), within=ACT)
@@ -90,8 +119,13 @@ class Source:
 
 def parted(node: Node, control: ControlData, source: Source) -> tuple[int, int | None]:
     """Return where the node's history and the source's part: a timeline, and the position on it; None if nowhere yet."""
+    return parting(own_history(node, control), source.history())
+
+
+def own_history(node: Node, control: ControlData) -> tuple[Stretch, ...]:
+    """Return the timelines that the node itself went through."""
     own = max(control.timeline, control.end_timeline, newest_timeline(one.name for one in node.wal.iterdir()) or 1)
     file = node.wal / history_file(own)
     if own > 1 and not file.exists():
         raise Permanent(f"{node.config.site} has no history of its timeline {own}: reseed")
-    return parting(parse_history(file.read_text() if own > 1 else "", own), source.history())
+    return parse_history(file.read_text() if own > 1 else "", own)

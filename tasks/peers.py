@@ -58,6 +58,7 @@ class Peers:
                 "ago": None if one.at is None else round(now - one.at, 3),
                 "epoch": one.epoch if one.at is not None else None,
                 "glass": one.glass,
+                "isolation": one.isolation,
                 "error": one.error,
             }
             for site, one in self._contacts.items()
@@ -76,8 +77,10 @@ class Peers:
             database = told["database"]
             process, is_standby = str(database["process"]), bool(database["standby_signal"])
             answer, glass = Answer(int(told["epoch"]), int(database["primary_epoch"]), process, is_standby), bool(told["glass"])
+            isolation = None if told.get("isolation") is None else float(told["isolation"])
         except (FlotillaError, KeyError, TypeError, ValueError) as error:
             self._contacts[site] = replace(before, reached=False, error=str(error))
             return None
-        self._contacts[site] = Contact(True, began, answer.epoch, answer.primary_epoch, "", glass)
+        said = Contact(True, began, answer.epoch, answer.primary_epoch, "", glass)
+        self._contacts[site] = replace(said, is_standby=is_standby, isolation=isolation)
         return answer

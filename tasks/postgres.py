@@ -17,6 +17,7 @@ from flotilla.node.config import site_of_slot
 from flotilla.node.hba import OBSERVER, ROLES
 from flotilla.node.settings import upstream_of
 from flotilla.recovery import lsn
+from flotilla.recovery.facts import SHOWN
 from tasks.sql import Line
 
 LOOK = 2.0  # seconds
@@ -70,6 +71,7 @@ select json_build_object(
     'can_rewind', current_setting('data_checksums') = 'on' or current_setting('wal_log_hints') = 'on',
     'commits', (select sum(xact_commit) from pg_stat_database),
     'prepared', (select count(*) from pg_prepared_xacts),
+    'settings', (select json_object_agg(name, current_setting(name)) from unnest(array{list(SHOWN)!r}) as name),
     'epoch', (select json_build_object('epoch', epoch, 'primary', primary_site) from flotilla.epoch),
     'beat', (select json_build_object('site', site, 'epoch', epoch, 'beat', beat, 'at', extract(epoch from at))
         from flotilla.heartbeat)
@@ -135,7 +137,7 @@ def _read(found: Mapping[str, Any], places: Mapping[str, tuple[str, int]]) -> di
         weakened.append(f"all roles: synchronous_commit={found['commit']}")
     kept = (
         "system", "in_recovery", "paused", "receives", "read_only", "clients", "in_doubt", "checkpoint_timeline",
-        "checkpoint_age", "can_rewind", "commits", "prepared", "beat",
+        "checkpoint_age", "can_rewind", "commits", "prepared", "settings", "beat",
     )  # fmt: skip
     return {
         **{name: found[name] for name in kept},

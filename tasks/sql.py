@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import TransactionStatus
 
 from flotilla.errors import Permanent, Transient
 
@@ -80,6 +81,8 @@ class Line:
             late = time.monotonic() >= deadline
             raise _Broken("did not answer in time" if late else _sentence(error)) from None
         except psycopg.Error as error:
+            if connection.info.transaction_status != TransactionStatus.IDLE:
+                self.close()  # refused between begin and commit, it would refuse all that is asked after it
             raise Permanent(f"{self.name} refused it: {_sentence(error)}") from None
         finally:
             cutter.cancel()

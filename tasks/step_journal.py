@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from flotilla.errors import FlotillaError, Permanent, Transient
-from flotilla.recovery.journal import Journal, broken, from_lines, lacking, merged, to_lines
+from flotilla.recovery.journal import Forked, Journal, broken, from_lines, lacking, merged, to_lines
 from tasks.clusters import Connection, refused
 from tasks.fanout import side_by_side
 from tasks.leadership import NAMESPACE, make_namespace
@@ -29,6 +29,10 @@ AGAIN = 1.0  # seconds until a copy that failed is tried again
 log = logging.getLogger("flotilla.recovery")
 
 
+class AnotherWalks(Permanent):
+    """Another process has written entries of this run that this one does not know: it is that one's now."""
+
+
 class StepJournal:
     """The kept journal of one run; ``keep`` it after each entry, ``close`` it at the end."""
 
@@ -39,6 +43,7 @@ class StepJournal:
         self._written = 0
         self._copied: dict[str, int] = {}
         self._errors: dict[str, str] = {}
+        self._lost = ""  # why this process walks the run no more
         self._turn = threading.Condition()
         self._closing = False
         self._copiers = [
@@ -59,18 +64,37 @@ class StepJournal:
 
         Raises Permanent where copies contradict each other, as two processes wrote them, and where none is whole.
         """
-        found = [from_lines(self._file.read_text(encoding="utf-8"))] if self._file.exists() else []
+        texts = {"this machine": self._file.read_text(encoding="utf-8")} if self._file.exists() else {}
         copies = side_by_side(self._connections, lambda name: _read(self._connections[name], self.run))
-        found += [from_lines(_text(live)) for live in copies.values() if isinstance(live, dict)]
+        texts |= {name: _text(live) for name, live in copies.items() if isinstance(live, dict)}
         longest = Journal(self.run)
-        for one in found:
+        for one in self._whole(texts):
             longest = merged(longest, one) if longest.entries else one
         if why := broken(longest):
             raise Permanent(f"the journal of {self.run} was tampered with: {why}")
         return longest
 
+    def _whole(self, texts: Mapping[str, str]) -> list[Journal]:
+        """Return the copies that can be read; raises Permanent where there are some and none can."""
+        found, unread = list[Journal](), list[str]()
+        for name, text in texts.items():
+            try:
+                found.append(from_lines(text))
+            except Permanent as error:
+                unread.append(f"{name}: {error}")
+        if unread and not found:
+            raise Permanent(f"no copy of the journal of {self.run} can be read: {'; '.join(unread)}")
+        for one in unread:
+            log.warning("a copy of the journal of %s does not count: %s", self.run, one)
+        return found
+
     def keep(self, journal: Journal) -> None:
-        """Write the entries that are new; when it returns they are on this machine's disk."""
+        """Write the entries that are new; when it returns they are on this machine's disk.
+
+        Raises Permanent once a cluster has told that another process walks this run.
+        """
+        if self._lost:
+            raise Permanent(self._lost)
         fresh = lacking(self.journal, journal)
         if not fresh and journal.entries:
             return
@@ -94,6 +118,11 @@ class StepJournal:
         return tuple(name for name, count in self._copied.items() if count >= len(self.journal.entries))
 
     @property
+    def answering(self) -> int:
+        """How many clusters took the last copy that was tried there, or were not tried yet; at least one is hoped for."""
+        return max(1, len(self._connections) - len(self._errors))
+
+    @property
     def errors(self) -> Mapping[str, str]:
         """Why copies are not up to date, by cluster."""
         return dict(self._errors)
@@ -112,8 +141,16 @@ class StepJournal:
             opened.write(to_lines(self.journal))
             opened.flush()
             os.fsync(opened.fileno())
+        self._keep_evidence(beside)
         beside.replace(self._file)
         self._written = len(self.journal.entries)
+
+    def _keep_evidence(self, beside: Path) -> None:
+        """Have what a dead process wrote last, and nobody who took the run up had heard of, stay beside the journal."""
+        before = self._file.read_text(encoding="utf-8") if self._file.exists() else ""
+        whole = before[: before.rfind("\n") + 1]
+        if not beside.read_text(encoding="utf-8").startswith(whole):
+            self._file.with_suffix(".forked").write_text(before, encoding="utf-8")
 
     def _copy(self, connection: Connection) -> None:
         while True:
@@ -126,6 +163,7 @@ class StepJournal:
                 _write(connection, journal)
             except FlotillaError as error:
                 self._note(connection.name, str(error))
+                self._lost = str(error) if isinstance(error, AnotherWalks) else self._lost
                 time.sleep(AGAIN)
                 continue
             with self._turn:
@@ -149,7 +187,15 @@ def journals(connection: Connection) -> tuple[Journal, ...]:
     if answer.status not in (200, 404):
         raise refused(connection.name, f"list the journals in {NAMESPACE}", answer)
     items = answer.body.get("items") or () if answer.status == 200 else ()
-    return tuple(from_lines(_text(item)) for item in items)
+    return tuple(one for item in items if (one := _journal_of(connection.name, item)))
+
+
+def _journal_of(cluster: str, item: Mapping[str, Any]) -> Journal | None:
+    try:
+        return from_lines(_text(item))
+    except Permanent as error:  # one copy that is broken hides no other run
+        log.warning("%s: %s: %s", cluster, item["metadata"]["name"], error)
+        return None
 
 
 def _text(live: Mapping[str, Any]) -> str:
@@ -170,11 +216,24 @@ def _read(connection: Connection, run: str) -> dict[str, Any] | None:
     return found
 
 
+def _refuse_anothers(cluster: str, live: Mapping[str, Any], journal: Journal) -> None:
+    """Raise AnotherWalks where a cluster's copy is ahead of ours, or went another way that may count; a broken one may not."""
+    try:
+        counts = merged(from_lines(_text(live)), journal)
+    except Forked as error:
+        raise AnotherWalks(f"{cluster}: {error}") from None
+    except Permanent as error:
+        log.warning("%s: the copy of the journal of %s is written anew: %s", cluster, journal.run, error)
+        return
+    if counts.entries and counts.entries[-1].hash != journal.entries[-1].hash:
+        raise AnotherWalks(f"{cluster}: the journal of {journal.run} there goes on by itself: another process walks it")
+
+
 def _write(connection: Connection, journal: Journal) -> None:
     """Write a copy, unless the one there is longer or another's: then somebody else walks this run."""
     live = _read(connection, journal.run)
-    if live is not None and len(merged(from_lines(_text(live)), journal).entries) > len(journal.entries):
-        raise Permanent(f"{connection.name}: the journal of {journal.run} there goes on by itself: another process walks it")
+    if live is not None:
+        _refuse_anothers(connection.name, live, journal)
     metadata = live["metadata"] if live else {"name": _name(journal.run), "namespace": NAMESPACE, "labels": {LABEL: "journal"}}
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {FIELD: to_lines(journal)}}
     method, path = ("PUT", KIND.path(NAMESPACE, _name(journal.run))) if live else ("POST", KIND.path(NAMESPACE))

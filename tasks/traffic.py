@@ -14,7 +14,7 @@ import dns.rcode
 import dns.rdatatype
 
 from flotilla.facts import Unknown
-from flotilla.traffic.agreement import Agreement, Answer, agreement
+from flotilla.traffic.agreement import Agreement, Answer, Useless, agreement
 from flotilla.traffic.service import Desired, Service
 
 PATIENCE = 1.0  # seconds for one question
@@ -30,6 +30,10 @@ class Server:
     port: int = 53
 
 
+class _Refused(Exception):
+    """A server has answered, and that it will not, or cannot."""
+
+
 def server_at(site: str, address: str) -> Server:
     """Return a site's server at ADDRESS or ADDRESS:PORT."""
     host, colon, port = address.rpartition(":")
@@ -37,11 +41,13 @@ def server_at(site: str, address: str) -> Server:
 
 
 def ask(server: Server, service: Service) -> Answer | Unknown:
-    """Return what a server answers users of a service, or that nobody could ask."""
+    """Return what a server answers users of a service, Useless where that is an error; or that nobody could ask."""
     try:
         # The epoch first: both change in one transaction, so addresses that are asked for later are of this epoch or newer.
         told = _texts(server, service.epoch_name)
         return Answer(server.site, frozenset(_contents(server, service.name, dns.rdatatype.A)), tuple(told))
+    except _Refused as error:
+        return Useless(server.site, f"answers with an error at {server.address} port {server.port}: {error}")
     except (OSError, dns.exception.DNSException) as error:
         reason = f"gives no answer at {server.address} port {server.port}: {error or type(error).__name__}"
         return Unknown(server.site, reason)
@@ -73,5 +79,5 @@ def _contents(server: Server, name: str, kind: dns.rdatatype.RdataType) -> list[
     query = dns.message.make_query(name, kind)
     said, _ = dns.query.udp_with_fallback(query, server.address, PATIENCE, server.port)
     if said.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-        raise OSError(f"it answers {dns.rcode.to_text(said.rcode())} for {name}")
+        raise _Refused(f"it answers {dns.rcode.to_text(said.rcode())} for {name}")
     return [one.to_text() for found in said.answer if found.rdtype == kind for one in found]

@@ -66,6 +66,23 @@ def parting(ours: Sequence[Stretch], theirs: Sequence[Stretch]) -> tuple[int, in
     return one.timeline, min(ends) if ends else None
 
 
+@dataclass(frozen=True)
+class Piece:
+    """A piece of one timeline's WAL, in bytes; ``end`` is None where it goes on to the end of what there is."""
+
+    timeline: int
+    begin: int
+    end: int | None
+
+
+def beyond(ours: Sequence[Stretch], timeline: int, fork: int) -> tuple[Piece, ...]:
+    """Return what of our history is not another's, which left it at ``fork`` of a timeline: a piece of each timeline since."""
+    since = [one for one in ours if one.timeline >= timeline]
+    begins = [fork, *(one.end or 0 for one in since)]
+    pieces = [Piece(one.timeline, begin, one.end) for one, begin in zip(since, begins, strict=False)]
+    return tuple(one for one in pieces if one.end is None or one.end > one.begin)
+
+
 def newest_timeline(names: Iterable[str]) -> int | None:
     """Return the highest timeline that the names of WAL files speak of; None where there is no such file."""
     found = [int(match[1], 16) for name in names if (match := _WAL_FILE.fullmatch(name))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 # rmgr: Heap        len (rec/tot):     54/   150, tx:        743, lsn: 0/0305A1B8, prev 0/0305A180, desc: INSERT off 5 ...
@@ -23,17 +23,33 @@ class Discarded:
     last: str = ""
     rows: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def told(self) -> str:
-        """Return it as a sentence."""
+    @property
+    def relations(self) -> tuple[str, ...]:
+        """The files of the relations of which rows were changed."""
+        return tuple(sorted({relation for relation, _ in self.rows}))
+
+    def add(self, other: Discarded) -> None:
+        """Count what comes after it too."""
+        self.records, self.commits = self.records + other.records, self.commits + other.commits
+        self.first, self.last = self.first or other.first, other.last or self.last
+        self.rows += other.rows
+
+    def told(self, names: Mapping[str, str]) -> str:
+        """Return it as a sentence; ``names`` are the relations' as far as they are known, by file."""
         if not self.records:
-            return "nothing is discarded"
-        changes = ", ".join(f"{count} {kind} in {relation}" for (relation, kind), count in sorted(self.rows.items()))
+            return "nothing"
+        changes = ", ".join(
+            f"{count} {kind} in {names.get(relation, relation)}" for (relation, kind), count in sorted(self.rows.items())
+        )
         what = f"{self.records} records of WAL from {self.first} to {self.last}, {self.commits} committed transactions"
         return f"{what}: {changes or 'no rows'}"
 
-    def shown(self) -> dict[str, object]:
+    def shown(self, names: Mapping[str, str]) -> dict[str, object]:
         """Return it as plain data."""
-        rows = [{"relation": relation, "change": kind, "count": count} for (relation, kind), count in sorted(self.rows.items())]
+        rows = [
+            {"relation": relation, "name": names.get(relation, ""), "change": kind, "count": count}
+            for (relation, kind), count in sorted(self.rows.items())
+        ]
         return {"records": self.records, "commits": self.commits, "first": self.first, "last": self.last, "rows": rows}
 
 

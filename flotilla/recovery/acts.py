@@ -197,8 +197,8 @@ class Reseed(AgentAct):
 class SetTraffic(AgentAct):
     """The site's DNS server answers with healthy ones of the authorised sites, and says so under the run's epoch.
 
-    ``addresses`` has the address of each authorised site, ``port`` is where ``/dr/serving`` is asked for; nobody asks
-    without ``health``, and all of them are answered.
+    ``addresses`` has the address of each authorised site, ``cities`` where it stands, ``port`` is where ``/dr/serving`` is
+    asked for; nobody asks without ``health``, and all of them are answered.
     """
 
     kind = "set_traffic"
@@ -211,6 +211,7 @@ class SetTraffic(AgentAct):
     port: int = 8080
     health: bool = True
     addresses: tuple[str, ...] = ()
+    cities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

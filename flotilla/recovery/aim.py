@@ -9,7 +9,9 @@ from dataclasses import dataclass
 class Aim:
     """The run and its epoch, how many sites there are, and what people let pass: ``waived`` are names of guards.
 
-    ``glass``: a majority could not be had, and two people broke the glass.
+    ``glass``: a majority could not be had, and two people broke the glass. ``promoting``: the site at which a promotion that
+    the run asked for, and takes back, may be under way. ``begun``: the sites that were asked to accept the epoch, and may
+    have, whether they answered or not.
     """
 
     run: str
@@ -17,6 +19,8 @@ class Aim:
     sites: int = 3
     glass: bool = False
     waived: frozenset[str] = frozenset()
+    promoting: str = ""
+    begun: frozenset[str] = frozenset()
 
     @property
     def majority(self) -> int:

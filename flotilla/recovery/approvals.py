@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from flotilla.facts import Unknown
-from flotilla.recovery.facts import DatabaseSeen, World
+from flotilla.recovery.facts import AgentSeen, DatabaseSeen, World
 from flotilla.recovery.publication import promotable
 from flotilla.recovery.steps import Plan, Step
 
@@ -69,10 +69,18 @@ def shown_facts(plan: Plan, world: World) -> tuple[str, ...]:
         else:
             shown.append(f"{site}: database not seen")
         shown.append(f"{site}: agent {'does not answer' if isinstance(agent, Unknown) else 'answers'}")
+    if plan.glass and not _is_stopped(plan.origin, world):
+        both = f"if it lives, it and {plan.target} will both acknowledge writes"
+        shown.append(f"{plan.origin} is not proved dead: {both}; whoever agrees answers for that")
     holders = promotable(world, plan.origin, plan.sites)
     told = "not known" if isinstance(holders, Unknown) else ", ".join(holders) or "nobody"
     shown.append(f"promotable without loss: {told}")
     return tuple(shown)
+
+
+def _is_stopped(site: str, world: World) -> bool:
+    agent = world.agent(site)
+    return isinstance(agent, AgentSeen) and agent.is_stopped
 
 
 def gate_of(plan: Plan, step: Step, world: World, run: str, initiator: str) -> Gate:
@@ -131,8 +139,13 @@ def reasons_against(given: Approval, gate: Gate, now: float) -> tuple[str, ...]:
 
 def agreed(gate: Gate, given: Iterable[Approval], now: float) -> tuple[str, ...]:
     """Return the different people whose approval counts now; the initiator is none where two are needed."""
-    names = {one.name for one in given if one.decision == APPROVE and not reasons_against(one, gate, now)}
-    return tuple(sorted(names - {gate.initiator} if gate.people > 1 else names))
+    return tuple(sorted({one.name for one in counting(gate, given, now)}))
+
+
+def counting(gate: Gate, given: Iterable[Approval], now: float) -> tuple[Approval, ...]:
+    """Return the approvals that count now."""
+    found = (one for one in given if one.decision == APPROVE and not reasons_against(one, gate, now))
+    return tuple(one for one in found if gate.people < 2 or one.name != gate.initiator)
 
 
 def rejected(gate: Gate, given: Iterable[Approval], now: float) -> Approval | None:

@@ -1,6 +1,6 @@
 """The commands that do by hand what an act does, or show that it is so, and what to expect of them.
 
-They are shown, never run from here. Variables are told in the runbook's head (``document.VARIABLES``).
+They are shown, never run from here. What they use of functions and variables stands in the runbook's head (``preamble``).
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from flotilla.node.config import slot_of
+from flotilla.node.hba import OBSERVER, OPERATOR, REPLICATION, REWIND, ROLES
 from flotilla.recovery import acts, goals
 from flotilla.recovery.acts import Act
 from flotilla.recovery.bodies import epoch_text, records, sync_setting
-from flotilla.recovery.steps import Plan
+from flotilla.recovery.steps import Mode, Plan
 
 Told = tuple[list[str], str]
 
@@ -22,20 +24,20 @@ def told(act: Act, plan: Plan) -> Told:
     return _COMMANDS[act.kind](act, plan)
 
 
-def _host(site: str) -> str:
-    return f"$HOST_{site.upper().replace('-', '_')}"
-
-
 def _sql(site: str, *statements: str) -> list[str]:
-    return [f'psql -X -v ON_ERROR_STOP=1 -h {_host(site)} -d "$DB" -c "{statement}"' for statement in statements]
+    return [f"sql {site} <<'SQL'", *(f"{statement};" for statement in statements), "SQL"]
 
 
-def _on(site: str, command: str) -> str:
-    return f"ssh postgres@{_host(site)} '{command}'"
+def _on(site: str, *lines: str, user: str = "") -> list[str]:
+    return [f"as_user {user} {site} <<'SH'" if user else f"on {site} <<'SH'", *lines, "SH"]
 
 
 def _setting(site: str, name: str, value: str) -> list[str]:
-    return _sql(site, f"ALTER SYSTEM SET {name} = '{value}'", "SELECT pg_reload_conf()", f"SHOW {name}")
+    return [f"setting {site} {name} '{value}'"]
+
+
+def _psql(statement: str) -> str:
+    return f'"$PGBIN/psql" -qAtX -h "$RUN" -p "$PORT" -U {OPERATOR} -d "$DB" -c "{statement}"'
 
 
 def _lease(act: Any, plan: Plan) -> Told:
@@ -51,23 +53,52 @@ def _lease(act: Any, plan: Plan) -> Told:
 
 
 def _begin(act: Act, plan: Plan) -> Told:
-    command = _on(act.site, "systemctl stop flotilla-agent; systemctl is-active flotilla-agent")
-    return [command], f"`inactive`: nothing acts here but you. Your epoch is {plan.epoch}: write it down"
+    commands = [*_alone(act.site), f"remember {act.site} epoch {plan.epoch}", f"remember {act.site} run '\"by-hand\"'"]
+    told = f"`inactive`: nothing acts here but you, and PostgreSQL runs as before. Your epoch is {plan.epoch}: write it down"
+    return commands, told
+
+
+def _alone(site: str) -> list[str]:
+    """Return what ends an agent and its guard, which would stop a primary soon after its agent fell silent (node_guard).
+
+    The guard sleeps first: an agent that lives begins another one, and one that is slow to end must not be taken for dead.
+    """
+    return _on(
+        site,
+        'guard=$(cat "$STATE/guard.lock" || true)',
+        'flock -n "$STATE/guard.lock" true || kill -STOP "$guard"',
+        "systemctl disable --now flotilla-agent",
+        'flock -n "$STATE/guard.lock" true || kill -KILL "$guard"',
+        "systemctl is-active flotilla-agent || true",
+        user="root",
+    )
 
 
 def _fence(act: Act, plan: Plan) -> Told:
-    reject = "host all all all reject\\nlocal all all reject"
-    first = _on(act.site, f'cp "$HBA" "$HBA.before"; {{ grep -w replication "$HBA.before"; printf "{reject}\\n"; }} > "$HBA"')
-    others = "FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-    out = f"SELECT pg_terminate_backend(pid) {others} AND wait_event IS DISTINCT FROM 'SyncRep'"
-    again = f"SELECT count(*) {others}"
-    inside = [_on(act.site, f'psql -X -d "$DB" -c "{one}"') for one in ("SELECT pg_reload_conf()", out, again)]
-    return [first, *inside], "the last count is 0, or what is left waits for `SyncRep`: do not cancel that"
+    ours = ",".join(ROLES)
+    inside = f"backend_type = 'client backend' AND pid <> pg_backend_pid() AND usename <> ALL ('{{{ours}}}')"
+    out = f"SELECT pid FROM pg_stat_activity WHERE {inside} AND wait_event IS DISTINCT FROM 'SyncRep'"
+    kept = f"^(local all {OPERATOR}|hostssl replication {REPLICATION}|hostssl all {OBSERVER}) "
+    nobody = "'local all all reject' 'host all all all reject' 'local replication all reject' 'host replication all all reject'"
+    door = [
+        'test -e "$STATE/pg_hba.before" || cp "$STATE/pg_hba.conf" "$STATE/pg_hba.before"',
+        f"{{ grep -E '{kept}' \"$STATE/pg_hba.before\"; printf '%s\\n' {nobody}; }} > \"$STATE/pg_hba.conf\"",
+        '"$PGBIN/pg_ctl" -D "$PGDATA" reload',
+        f"for once in 1 2 3 4 5; do sleep 0.5; {_psql(out)} | xargs -r kill -TERM || true; done",
+    ]
+    again = f"SELECT count(*) FROM pg_stat_activity WHERE {inside}"
+    return [*_on(act.site, *door), *_sql(act.site, again)], "0, or what is left waits for `SyncRep`: do not cancel that"
 
 
 def _unfence(act: Act, plan: Plan) -> Told:
-    back = _on(act.site, 'test ! -e "$HBA.before" || mv "$HBA.before" "$HBA"; psql -X -d "$DB" -c "SELECT pg_reload_conf()"')
-    return [back], "`t`: clients get in again"
+    back = [
+        'test ! -e "$STATE/pg_hba.before" || mv "$STATE/pg_hba.before" "$STATE/pg_hba.conf"',
+        '"$PGBIN/pg_ctl" -D "$PGDATA" reload || true',
+        'head -1 "$STATE/pg_hba.conf"',
+    ]
+    return _on(
+        act.site, *back
+    ), "`# open`: clients get in; if it is `# fenced`, put another site's pg_hba.conf there, and again"
 
 
 def _drain(act: Act, plan: Plan) -> Told:
@@ -75,14 +106,18 @@ def _drain(act: Act, plan: Plan) -> Told:
     return [*_setting(act.site, "default_transaction_read_only", "on"), *_sql(act.site, left)], "`on`, and 0 writers soon"
 
 
-def _follow(act: acts.Follow, plan: Plan) -> Told:
-    info = f"host={_host(act.upstream)} user=repl sslmode=verify-ca application_name={act.site}"
-    slot = act.site.replace("-", "_")
-    running = [*_setting(act.site, "primary_conninfo", info), *_setting(act.site, "primary_slot_name", slot)]
-    lines = f"primary_conninfo = \\047{info}\\047\\nprimary_slot_name = \\047{slot}\\047\\n"
-    auto = f'printf "{lines}" >> "$PGDATA/postgresql.auto.conf"'
-    stopped = _on(act.site, f'{auto}; touch "$PGDATA/standby.signal"')
-    return ["# if it runs:", *running, "# if it is stopped:", stopped], f"it is told to follow {act.upstream}"
+def _follow(act: Any, plan: Plan) -> Told:
+    slot = slot_of(act.site)
+    lines = f"\"primary_conninfo = '$LINK'\" \"primary_slot_name = '{slot}'\""
+    commands = [
+        f"LINK=$(link {act.site} {act.upstream} {REPLICATION})",
+        f'if on {act.site} <<< \'"$PGBIN/pg_ctl" -D "$PGDATA" status >&2\'; then',
+        f'setting {act.site} primary_slot_name {slot}; setting {act.site} primary_conninfo "$LINK"',
+        f"else  # nothing that was copied with the data stays: it was set for another site\non {act.site} <<SH",
+        f'printf \'%s\\n\' {lines} > "\\$PGDATA/postgresql.auto.conf"; touch "\\$PGDATA/standby.signal"',
+        "SH\nfi",
+    ]
+    return commands, f"it is told to follow {act.upstream}"
 
 
 def _following(act: Any, plan: Plan) -> Told:
@@ -92,71 +127,90 @@ def _following(act: Any, plan: Plan) -> Told:
         *moves,
         "sleep 3",
         *moves,
-        *here,
+        *(here if act.upstream != plan.target or plan.no_return is None else []),
     ], f"the same timeline as {act.upstream}, and a position that moves; a state proves nothing"
 
 
 def _rejoin(act: goals.Rejoin, plan: Plan) -> Told:
-    commands = ["# 1. it must not run as a primary", *_stop(acts.Stop(act.site), plan)[0]]
-    commands += ["# 2. a checkpoint on the new primary, or the rewind goes wrong", *_sql(act.upstream, "CHECKPOINT")]
-    commands += [
-        "# 3. evidence first, then away with what nobody else has",
-        *_rewind(acts.Rewind(act.site, act.upstream), plan)[0],
+    follow, start = _follow(act, plan)[0], _start(acts.Start(act.site), plan)[0]
+    moves, expected = _following(act, plan)
+    if act.site == plan.origin and plan.mode is Mode.GRACEFUL:
+        return [
+            "# It was stopped in order, and the other has its last checkpoint: it follows as it is",
+            *follow,
+            *start,
+            *moves,
+        ], expected
+    *kept, rewind, go, end = _rewind(acts.Rewind(act.site, act.upstream), plan)[0]
+    anew = [
+        "# else: it must not run; a checkpoint there first, or the rewind goes wrong; evidence; then away with what nobody has",
+        *_stop(acts.Stop(act.site), plan)[0],
+        *_sql(act.upstream, "CHECKPOINT"),
+        *(*kept, f"REWOUND=yes; {rewind} || REWOUND=no", go, end),
+        "if [ $REWOUND = no ]; then",
+        *_reseed(acts.Reseed(act.site, act.upstream), plan)[0],
+        "fi",
     ]
-    commands += ["# if that fails: anew", *_reseed(acts.Reseed(act.site, act.upstream), plan)[0]]
-    commands += ["# 4.", *_follow(acts.Follow(act.site, act.upstream), plan)[0][-1:], *_start(acts.Start(act.site), plan)[0]]
-    expected = _following(act, plan)
-    return [*commands, *expected[0]], expected[1]
+    runs = f"if [ \"$(sql {act.site} <<< 'SELECT pg_is_in_recovery()' || true)\" != t ]; then"
+    left = f"; if it does not move, have {act.site} stopped (pg_ctl stop), and do this again"
+    return ["# a standby that runs is told whom to follow", runs, *anew, "fi", *follow, *start, *moves], expected + left
 
 
 def _rewind(act: acts.Rewind, plan: Plan) -> Told:
-    source = f"host={_host(act.upstream)} user=rewind dbname=postgres sslmode=verify-ca"
-    keep = _on(act.site, 'cp -a "$PGDATA" "$PGDATA.evidence.$(date +%s)"')
-    return [
-        keep,
-        _on(act.site, f'$PGBIN/pg_rewind -D "$PGDATA" --source-server="{source}" -P'),
-    ], "`Done!`, or `no rewind required`"
+    keep = 'cp -a "$PGDATA" "$PGDATA.evidence.$(date +%s)"'
+    source = "--config-file=\"\\$STATE/postgresql.conf\" --source-server='$LINK dbname=postgres'"
+    go = f'"\\$PGBIN/pg_rewind" -D "\\$PGDATA" {source} -P'
+    commands = [*_on(act.site, keep), f"LINK=$(link {act.site} {act.upstream} {REWIND})", f"on {act.site} <<SH", go, "SH"]
+    return commands, "`Done!`, or `no rewind required`"
 
 
 def _reseed(act: acts.Reseed, plan: Plan) -> Told:
-    source = f"host={_host(act.upstream)} user=repl sslmode=verify-ca"
-    away = _on(act.site, 'mv "$PGDATA" "$PGDATA.evidence.$(date +%s)"')
-    slot = act.site.replace("-", "_")
-    return [
-        away,
-        _on(act.site, f'$PGBIN/pg_basebackup -d "{source}" -D "$PGDATA" -X stream -c fast -S {slot} -R'),
-    ], "exit status 0"
+    away = 'mv "$PGDATA" "$PGDATA.evidence.$(date +%s)"'
+    go = f'"\\$PGBIN/pg_basebackup" -d \'$LINK\' -D "\\$PGDATA" -X stream -c fast -S {slot_of(act.site)}'
+    commands = [*_on(act.site, away), f"LINK=$(link {act.site} {act.upstream} {REPLICATION})", f"on {act.site} <<SH", go, "SH"]
+    return commands, "exit status 0"
 
 
 def _stop(act: acts.Stop, plan: Plan) -> Told:
-    stop = _on(act.site, f'systemctl disable postgresql flotilla-agent; $PGBIN/pg_ctl -D "$PGDATA" -w -m {act.mode} stop')
-    return [stop, _on(act.site, '$PGBIN/pg_ctl -D "$PGDATA" status')], "`no server running`, and none starts after a reboot"
+    first = [] if act.caught_up else _alone(act.site)
+    ended = [
+        '"$PGBIN/pg_ctl" -D "$PGDATA" status >&2 || exit 0',
+        f'"$PGBIN/pg_ctl" -D "$PGDATA" -w -m {act.mode} stop',
+    ]
+    commands = [*first, f"remember {act.site} autostart false", *_on(act.site, *ended)]
+    return commands, "`server stopped`, or `no server running`"
 
 
 def _start(act: acts.Start, plan: Plan) -> Told:
     signal = 'test -e "$PGDATA/standby.signal"' if act.role == "standby" else 'test ! -e "$PGDATA/standby.signal"'
-    start = f'{signal} && $PGBIN/pg_ctl -D "$PGDATA" -w -o "-c hba_file=$HBA" start'
+    begin = '-w -l "$STATE/by-hand.log" -o "-c config_file=$STATE/postgresql.conf" start'
+    run = f'"$PGBIN/pg_ctl" -D "$PGDATA" status >&2 || "$PGBIN/pg_ctl" -D "$PGDATA" {begin}'
+    told = [f"remember {act.site} autostart true"]
+    told += [f"remember {act.site} primary_epoch {plan.epoch}"] if act.role == "primary" else []
     wanted = "t" if act.role == "standby" else "f"
-    return [_on(act.site, start), *_sql(act.site, "SELECT pg_is_in_recovery()")], f"`{wanted}`"
+    return [*_on(act.site, signal, run), *told, *_sql(act.site, "SELECT pg_is_in_recovery()")], f"`{wanted}`"
 
 
 def _promote(act: acts.Promote, plan: Plan) -> Told:
     row = f"UPDATE flotilla.epoch SET epoch = {plan.epoch}, primary_site = '{act.site}', at = now()"
+    now = f"SELECT CASE WHEN pg_is_in_recovery() THEN pg_promote(true, {act.timeout:g}) ELSE true END"
     seen = "SELECT pg_is_in_recovery(), pg_walfile_name(pg_current_wal_lsn())"
-    commands = _sql(act.site, "SHOW synchronous_standby_names", f"SELECT pg_promote(true, {act.timeout:g})", row, seen)
-    return commands, f"an empty list, `t`, `UPDATE 1`, `f` and a timeline one above that of {act.origin}"
+    told = [f"remember {act.site} primary_epoch {plan.epoch}", f"remember {act.site} autostart true"]
+    waits = ("BEGIN READ WRITE", "SET LOCAL synchronous_commit = local", row, "COMMIT")
+    commands = [*told, *_sql(act.site, "SHOW synchronous_standby_names", now), *_sql(act.site, *waits, seen)]
+    return commands, f"an empty line, `t`, `f` and a timeline one above that of {act.origin}"
 
 
 def _stop_proved(act: goals.StopProved, plan: Plan) -> Told:
-    control = _on(act.site, '$PGBIN/pg_controldata "$PGDATA" | grep -E "cluster state|Latest checkpoint location"')
+    control = _on(act.site, '"$PGBIN/pg_controldata" "$PGDATA" | grep -E "cluster state|Latest checkpoint location"')
     received = _sql(act.receiver, "SELECT pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()")
-    return [control, *received], f"`shut down`, and both positions of {act.receiver} above that checkpoint"
+    return [*control, *received], f"`shut down`, and both positions of {act.receiver} above that checkpoint"
 
 
 def _fenced(act: goals.Fenced, plan: Plan) -> Told:
-    probe = f'psql -X -h {_host(act.site)} -d "$DB" -c "CREATE TEMP TABLE probe()"; echo $?'
-    told = f"not 0, from two places; or {act.wait:g} s over since the others keep to the new epoch; or its power is off"
-    return [probe], told
+    probe = f'(site {act.site} && pg_isready -h "$HOST" -p "$PORT" -t 3 || true)'
+    alone = f"or {act.wait:g} s are over since the agents elsewhere were stopped, and its own was not: alone, that stops it"
+    return [probe], f"`no response`, from two places, and its power is off; {alone}"
 
 
 def _most_advanced(act: goals.MostAdvanced, plan: Plan) -> Told:
@@ -177,18 +231,20 @@ def _traffic(act: acts.SetTraffic, plan: Plan) -> Told:
         for record in records(act, plan.epoch)
     ]
     url = f"http://127.0.0.1:8081/api/v1/servers/localhost/zones/{act.zone}"
-    send = f"ssh root@{_host(act.site)} curl -sf -X PATCH -H \"X-API-Key: $PDNS_KEY\" {url} -d @- <<'JSON'"
-    ask = f"dig +short TXT _epoch.{act.name}.{act.zone} @{_host(act.site)}"
-    return [send, json.dumps({"rrsets": sets}), "JSON", ask], f"`{epoch_text(act, plan.epoch)}`"
+    send = f"curl -sf -X PATCH -H 'X-API-Key: $PDNS_KEY' {url} -d @-"
+    ask = f'(site {act.site} && dig +short TXT "_epoch.$NAME" "@$DNS")'
+    commands = [f'(site {act.site} && ssh "root@$NODE" "{send}") <<\'JSON\'', json.dumps({"rrsets": sets}), "JSON", ask]
+    return commands, f"`{epoch_text(act, plan.epoch)}`"
 
 
 def _scale(act: Act, plan: Plan) -> Told:
     count = "$REPLICAS" if isinstance(act, acts.ScaleUp) else "0"
-    return [f"kubectl --context {act.site} -n $NAMESPACE scale deployment $DEPLOYMENTS --replicas={count}"], "scaled"
+    return [f'kubectl --context {act.site} -n "$NAMESPACE" scale $DEPLOYMENTS --replicas={count}'], "scaled"
 
 
 def _ready(act: Act, plan: Plan) -> Told:
-    return [f"kubectl --context {act.site} -n $NAMESPACE rollout status deployment"], "successfully rolled out"
+    waits = f'kubectl --context {act.site} -n "$NAMESPACE" rollout status "$one"'
+    return [f"for one in $DEPLOYMENTS; do {waits}; done"], "successfully rolled out"
 
 
 def _in_sync(act: Any, plan: Plan) -> Told:
@@ -197,12 +253,13 @@ def _in_sync(act: Any, plan: Plan) -> Told:
 
 
 def _writable(act: Act, plan: Plan) -> Told:
-    probe = f"BEGIN; UPDATE flotilla.epoch SET at = now() WHERE primary_site = '{act.site}'; COMMIT"
-    return _sql(act.site, "SELECT epoch, primary_site FROM flotilla.epoch", probe), f"{act.site}, `UPDATE 1`, within a second"
+    probe = ("BEGIN", f"UPDATE flotilla.epoch SET at = now() WHERE primary_site = '{act.site}'", "COMMIT")
+    seen = "SELECT epoch, primary_site, now() - at FROM flotilla.epoch"
+    return _sql(act.site, *probe, seen), f"{plan.epoch}, {act.site}, and less than a second: it was written just now"
 
 
 def _verified(act: goals.Verified, plan: Plan) -> Told:
-    asked = [f"dig +short orders.fleet.test. @{_host(site)}" for site in act.authorised]
+    asked = [f'(site {site} && dig +short "$NAME" "@$DNS")' for site in act.authorised]
     return [*_writable(act, plan)[0], *asked], f"writes at {act.site}; addresses of {', '.join(act.authorised)}, and no other"
 
 
@@ -212,7 +269,9 @@ def _caught_up(act: goals.CaughtUp, plan: Plan) -> Told:
 
 
 def _quarantined(act: Act, plan: Plan) -> Told:
-    return [*_stop(acts.Stop(act.site), plan)[0], *_sql(act.site, "SELECT pg_is_in_recovery()")], "no answer, or `t`"
+    seen = f"sql {act.site} <<< 'SELECT pg_is_in_recovery()' || echo 'no answer'"
+    stop = f"if [ \"$(sql {act.site} <<< 'SELECT pg_is_in_recovery()' || true)\" = f ]; then"
+    return [stop, *_stop(acts.Stop(act.site), plan)[0], "fi", seen], "`no answer`, or `t`"
 
 
 def _simple(*statements: str, expect: str) -> Callable[[Any, Plan], Told]:
@@ -220,12 +279,17 @@ def _simple(*statements: str, expect: str) -> Callable[[Any, Plan], Told]:
 
 
 def _slots(act: acts.CreateSlots, plan: Plan) -> Told:
-    made = [f"SELECT pg_create_physical_replication_slot('{name.replace('-', '_')}', true)" for name in act.names]
+    names = [slot_of(name) for name in act.names]
+    made = [
+        f"SELECT pg_create_physical_replication_slot('{name}', true) "
+        f"WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = '{name}')"
+        for name in names
+    ]
     return _sql(act.site, *made, "SELECT slot_name, wal_status FROM pg_replication_slots"), "each of them, `reserved`"
 
 
 def _drops(act: acts.DropSlots, plan: Plan) -> Told:
-    names = ", ".join(f"'{name.replace('-', '_')}'" for name in act.names)
+    names = ", ".join(f"'{slot_of(name)}'" for name in act.names)
     drop = f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name IN ({names}) AND NOT active"
     return _sql(act.site, drop), "what is active follows through it: leave that"
 

@@ -6,7 +6,6 @@ Times in the file are seconds. Secrets are names of environment variables, never
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
@@ -14,7 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from flotilla.errors import InvalidInput, Problem, phrase
 from flotilla.metrics.config import Address, DnsName, Variable
 from flotilla.recovery.layout import Layout, Place
-from flotilla.recovery.policy import Automatic, Policy
+from flotilla.recovery.policy import Automatic, Policy, WhenSyncIsLost
 from flotilla.recovery.witnesses import Patience
 from flotilla.validation import Strict
 
@@ -26,14 +25,6 @@ def _zone(value: str) -> str:
 
 
 Zone = Annotated[str, AfterValidator(_zone)]
-
-
-class WhenSyncIsLost(StrEnum):
-    """What is done when commits wait for a synchronous standby that is gone."""
-
-    WAIT = "wait"
-    ASK = "ask"
-    DEGRADE = "degrade"
 
 
 class Agent(Strict):
@@ -63,8 +54,8 @@ class Database(Strict):
 
     ``hosts`` by site; the port is the same everywhere. ``synchronous`` are the sites that commits wait for, in order, while
     the production site is primary: the first that is connected. ``whenSyncIsLost``: ``wait`` keeps commits waiting, ``ask``
-    stops at a gate, ``degrade`` goes on without. The variable ``observerEnv`` names holds the password of the role
-    ``observer``, that ``tokenEnv`` names the agents' bearer token; ``caFile`` is the authority of their certificates.
+    has the watcher tell people, ``degrade`` has it go on without. The variable ``observerEnv`` names holds the password of
+    the role ``observer``, that ``tokenEnv`` names the agents' bearer token; ``caFile`` is the authority of their certificates.
     """
 
     name: str = Field(default="orders", min_length=1, max_length=63)
@@ -167,7 +158,7 @@ class Recovery(Strict):
 
     def rules(self) -> Policy:
         """Return the policy as the deciding functions take it."""
-        return Policy(self.policy.automatic, self.policy.min_between_automatic)
+        return Policy(self.policy.automatic, self.policy.min_between_automatic, self.database.when_sync_is_lost)
 
     def patience(self) -> Patience:
         """Return how much has to fail, as the deciding functions take it."""

@@ -1,45 +1,41 @@
 """A plan as a runbook for people: the commands that do what its acts do, and what to expect, for the day Flotilla is gone.
 
-Variables stand for what differs between installations: they are listed first. Every command may be repeated.
+What differs between installations stands in its head (``preamble``), which is pasted first. Every command may be repeated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from flotilla.recovery.commands import told
 from flotilla.recovery.steps import Left, OnFailure, Plan, Step
 
-VARIABLES = {
-    "HOST_<site>": "address of the site's PostgreSQL node; its site name in upper case, `-` as `_`",
-    "PGDATA": "PostgreSQL's data directory on the node; what is set for the site alone lies outside it",
-    "PGBIN": "/usr/lib/postgresql/15/bin",
-    "HBA": "the pg_hba.conf that the node's PostgreSQL is started with",
-    "DB": "the business's database",
-    "PDNS_KEY": "key of the PowerDNS API, which listens on the node's loopback only",
-    "NAMESPACE, DEPLOYMENTS, REPLICAS": "the application's, as the fleet file says",
-}
 RULES = (
     "Do one step after the other. Go on only when you see what is expected; if you do not, do what the step says of failing.",
     "Never start a database that was primary without `standby.signal` in its PGDATA.",
     "Never cancel a session that waits for `SyncRep`: cancelling acknowledges what only one site has.",
-    "Stop the agents first (`systemctl stop flotilla-agent`), so that no machine decides beside you.",
+    "Each agent is ended together with its guard, as the first steps do it: else the guard stops a primary once it is alone.",
+    "PostgreSQL outlives its agent; where keepRunning, or its unit's KillMode, says otherwise, start it again first.",
+    "When Flotilla is back: `systemctl enable --now flotilla-agent` at every site, then `flotilla recover check`.",
 )
 
 
-def runbook(plan: Plan) -> str:
-    """Return a plan as a markdown document."""
-    return "\n".join(_lines(plan)) + "\n"
+def runbook(plan: Plan, head: Sequence[str]) -> str:
+    """Return a plan as a markdown document; ``head`` is what ``preamble`` says of the sites."""
+    return "\n".join(_lines(plan, head)) + "\n"
 
 
-def _lines(plan: Plan) -> Iterator[str]:
+def _lines(plan: Plan, head: Sequence[str]) -> Iterator[str]:
     yield f"# {plan.title}, {plan.mode}, by hand"
     yield ""
     yield f"Plan `{plan.hash[:12]}`. What may be lost: {plan.loss}."
     yield ""
     yield from (f"- {rule}" for rule in RULES)
     yield ""
-    yield from (f"- `{name}`: {meaning}" for name, meaning in VARIABLES.items())
+    yield "Paste this into bash first, and fill in what is `?`:"
+    yield "```"
+    yield from head
+    yield "```"
     for number, step in enumerate(plan.steps, 1):
         yield from _step(number, step, plan)
     if plan.owed:

@@ -134,7 +134,7 @@ def from_json(text: str) -> Drill:
 
 def _leg(data: Mapping[str, Any]) -> Report:
     steps = tuple(Took(**step) for step in data["steps"])
-    lists = {name: tuple(data[name]) for name in ("owed", "people")}
+    lists = {name: tuple(data.get(name, ())) for name in ("owed", "people", "answered_for")}
     return Report(**{**data, **lists, "steps": steps, "ledger": _ledger(data["ledger"])})
 
 

@@ -12,11 +12,20 @@ from enum import StrEnum
 from typing import TypeVar
 
 from flotilla.facts import Unknown
+from flotilla.traffic.agreement import Useless
 from flotilla.traffic.records import Record
 
 Seen = TypeVar("Seen")
 STREAMING = "streaming"
 SYNCHRONOUS = frozenset({"sync", "quorum"})  # pg_stat_replication.sync_state of standbys that commits wait for
+PLACES = ("data_directory", "config_file", "unix_socket_directories", "port", "ssl_ca_file")
+AT_LEAST = (
+    "max_connections", "max_wal_senders", "max_worker_processes", "max_prepared_transactions", "max_locks_per_transaction",
+)  # fmt: skip
+ALIKE = ("shared_preload_libraries", "data_checksums", "wal_log_hints", "server_version")
+SHOWN = (*PLACES, *AT_LEAST, *ALIKE)
+"""Settings that a look shows: where things lie on the node; what a standby must have no less of than its primary, or it ends
+(PostgreSQL 15, 27.4.3); what is to be the same, as any site may become the primary."""
 CLEANLY_STOPPED = "shut down"  # pg_controldata, "Database cluster state", of a primary that wrote its shutdown checkpoint
 
 
@@ -54,7 +63,7 @@ class DatabaseSeen:
     what it has on disk: flushed on a primary, received on a standby. ``upstream`` is the site that it is told to follow,
     ``receives`` whether it does. ``clients`` counts the application's sessions but those that wait for a synchronous standby,
     which are ``in_doubt``. ``weakened`` names roles, databases and settings that commit without waiting for one.
-    ``epoch`` and ``epoch_primary`` are the row of flotilla.epoch.
+    ``epoch`` and ``epoch_primary`` are the row of flotilla.epoch. ``settings`` are those of ``SHOWN``, as they are in force.
     """
 
     site: str
@@ -81,6 +90,11 @@ class DatabaseSeen:
     can_rewind: bool = True
     commits: int | None = None
     prepared: int = 0
+    settings: tuple[tuple[str, str], ...] = ()
+
+    def setting(self, name: str) -> str | None:
+        """Return one of the settings in ``SHOWN``; None if it was not shown."""
+        return dict(self.settings).get(name)
 
     def follower(self, name: str) -> Follower | None:
         """Return the standby of that name; None if none or several claim it, as then nobody knows which is which."""
@@ -134,7 +148,7 @@ class Fork:
 class Peer:
     """How an agent sees another site's agent; ``ago`` is since the last answer, None if there never was one.
 
-    ``glass``: people broke the glass for its epoch.
+    ``glass``: people broke the glass for its epoch. ``isolation``: so many seconds it lets its primary be alone.
     """
 
     site: str
@@ -143,11 +157,16 @@ class Peer:
     epoch: int | None = None
     error: str = ""
     glass: bool = False
+    isolation: float | None = None
 
 
 @dataclass(frozen=True)
 class TrafficSeen:
-    """What a site's DNS server holds or answers: which sites are authorised at which epoch."""
+    """What a site's DNS server holds or answers: which sites are authorised at which epoch.
+
+    ``addresses`` are those that users are given, of the healthy among those sites; None if nobody looked at them. ``texts`` is
+    how many records say an epoch; of several the highest is shown.
+    """
 
     site: str
     epoch: int
@@ -155,6 +174,18 @@ class TrafficSeen:
     authorised: tuple[str, ...]
     records: tuple[Record, ...] = ()
     serving: bool = True
+    addresses: tuple[str, ...] | None = None
+    texts: int = 1
+
+    def astray(self, addresses: tuple[str, ...]) -> str:
+        """Return why users may not arrive at ``addresses`` and nowhere else, "" if they do: fewer of them are fine."""
+        if self.texts != 1:
+            return f"DNS of {self.site} has {self.texts} records of its epoch, where one is expected"
+        if self.addresses is None or not addresses:
+            return ""
+        if strange := set(self.addresses) - set(addresses):
+            return f"DNS of {self.site} answers {', '.join(sorted(strange))}; allowed: {', '.join(addresses)}"
+        return "" if self.addresses else f"DNS of {self.site} answers no address"
 
 
 @dataclass(frozen=True)
@@ -163,7 +194,8 @@ class AgentSeen:
 
     ``epoch`` is the highest it has accepted, of ``run``, ``epoch_age`` seconds ago by its own steady clock. ``forks`` are
     the beginnings of the timelines that its database went through. ``job`` is the long act that it works at, "" if none;
-    ``unfinished`` a copy that was begun and not ended, which leaves nothing there to start.
+    ``unfinished`` a copy that was begun and not ended, which leaves nothing there to start. ``isolation``: so many seconds its
+    primary may be without a majority, None if it does not say.
     """
 
     site: str
@@ -184,6 +216,7 @@ class AgentSeen:
     forks: tuple[Fork, ...] = ()
     job: str = ""
     unfinished: str = ""
+    isolation: float | None = None
 
     @property
     def is_stopped(self) -> bool:
@@ -242,7 +275,8 @@ class Lag:
 class Sample:
     """Replication as it was at a time: kept away from the city, it is the only estimate once that is gone.
 
-    ``commits`` is the primary's count of transactions since its statistics began, ``sync`` the standbys that it waited for.
+    ``commits`` is the primary's count of transactions since its statistics began, ``sync`` the standbys that it waited for,
+    ``weakened`` who committed there without waiting.
     """
 
     at: float
@@ -251,6 +285,7 @@ class Sample:
     lags: tuple[Lag, ...] = ()
     commits: int | None = None
     sync: tuple[str, ...] = ()
+    weakened: tuple[str, ...] = ()
 
     def lag(self, site: str) -> Lag | None:
         """Return how far a site was behind, None if it was not connected."""
@@ -291,10 +326,11 @@ class World:
         return _of(self.applications, site)
 
     def traffic(self, site: str) -> TrafficSeen | Unknown:
-        """Return what a site's DNS server answers, or else what its agent says that it holds."""
+        """Return what a site's DNS server answers; where it could not be asked, what its agent says that it holds."""
         answer = _of(self.answers, site)
         agent = self.agents.get(site)
-        if isinstance(answer, Unknown) and isinstance(agent, AgentSeen) and isinstance(agent.traffic, TrafficSeen):
+        could_ask = not isinstance(answer, Unknown) or isinstance(answer, Useless)
+        if not could_ask and isinstance(agent, AgentSeen) and isinstance(agent.traffic, TrafficSeen):
             return agent.traffic
         return answer
 

@@ -32,9 +32,9 @@ def steps(origin: str, target: str, layout: Layout, *, loss: LossStatement, glas
     people = 2 if glass else 0 if automatic else max(1, layout.approvals)
     third = layout.others(origin, target)
     return (
-        *(_glass(target, layout, people) if glass else _begun(layout, people, automatic=automatic)),
+        *(_glass(origin, target, layout, people) if glass else _begun(layout, people, automatic=automatic)),
         *_cut(origin, target, third, layout),
-        *_chosen(origin, target, layout, proven=loss.is_nothing),
+        *_chosen(origin, target, layout, loss=loss),
         *_promoted(origin, target, layout, loss=loss, glass=glass),
         *_owed(origin, target, third, layout, glass=glass),
     )
@@ -48,9 +48,10 @@ def _begun(layout: Layout, people: int, *, automatic: bool) -> Iterator[Step]:
     yield replace(begin, on_failure=on_failure)
 
 
-def _glass(target: str, layout: Layout, people: int) -> Iterator[Step]:
-    yield Step("glass", f"two people break the glass: {target} acts without a majority", Phase.PREPARE,
-               (acts.BreakGlass(target),), firm=True, approvals=people)  # fmt: skip
+def _glass(origin: str, target: str, layout: Layout, people: int) -> Iterator[Step]:
+    """Yield the steps that begin without a majority: whoever agrees answers for an origin that nobody can prove dead."""
+    yield Step("glass", f"two people break the glass: {target} acts without a majority; if {origin} lives, both acknowledge",
+               Phase.PREPARE, (acts.BreakGlass(target),), firm=True, approvals=people, waives=("origin-fenced",))  # fmt: skip
     yield Step("leases", "the run holds the leases that are left", Phase.PREPARE,
                tuple(acts.TakeLease(site) for site in layout.sites), need=1, on_failure=OnFailure.CONTINUE)  # fmt: skip
 
@@ -71,8 +72,9 @@ def _cut(origin: str, target: str, third: tuple[str, ...], layout: Layout) -> It
                waives=("origin-fenced",))  # fmt: skip
 
 
-def _chosen(origin: str, target: str, layout: Layout, *, proven: bool) -> Iterator[Step]:
-    yield Step("chosen", f"nobody has more than {target}", Phase.CATCH_UP, (goals.MostAdvanced(target, origin, proven),),
+def _chosen(origin: str, target: str, layout: Layout, *, loss: LossStatement) -> Iterator[Step]:
+    chosen = goals.MostAdvanced(target, origin, proven=loss.is_nothing, at_most=_at_most(loss))
+    yield Step("chosen", f"nobody has more than {target}, and no more is lost than was stated", Phase.CATCH_UP, (chosen,),
                patience=5, waives=("loss-as-stated",))  # fmt: skip
     slots = layout.others(target)
     yield Step("slots", f"{target} has slots for {', '.join(slots)}", Phase.PREPARE, (acts.CreateSlots(target, slots),),

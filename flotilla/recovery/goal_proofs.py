@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from flotilla.facts import Unknown
@@ -11,7 +11,10 @@ from flotilla.recovery.acts import Act
 from flotilla.recovery.aim import Aim
 from flotilla.recovery.facts import CLEANLY_STOPPED, SYNCHRONOUS, AgentSeen, DatabaseSeen, World
 from flotilla.recovery.following import not_following
+from flotilla.recovery.layout import MARGIN
+from flotilla.recovery.loss import more_than_agreed
 from flotilla.recovery.publication import promotable, published
+from flotilla.recovery.waiting import not_seen_to_wait, not_waiting
 
 
 class Never(str):
@@ -61,9 +64,9 @@ def not_fenced(act: goals.Fenced, world: World, aim: Aim) -> str:
     """Return why a site may still acknowledge writes; "" if it is proved that it doesn't, in one of three ways.
 
     Its agent says that it is stopped. Or its commits need one of those that were published as promotable, all of which are
-    seen to take nothing from it any more (recovery.md, 2.2); sessions that commit without waiting make that no proof. Or a
-    majority of agents accepted a higher epoch so long ago that its own agent, alone since, has stopped it; that of a site for
-    which people broke the glass does not.
+    seen to take nothing from it any more (recovery.md, 2.2); if it was not seen to wait for them, or sessions commit without
+    waiting, that is no proof. Or a majority of agents accepted a higher epoch so long ago that its own agent, alone since, has
+    stopped it, unless it has a reason not to (``_outlives``).
     """
     agent = world.agent(act.site)
     if isinstance(agent, AgentSeen) and agent.is_stopped:
@@ -71,13 +74,39 @@ def not_fenced(act: goals.Fenced, world: World, aim: Aim) -> str:
     by_sync = _not_held_by_sync(act, world, aim)
     if not by_sync:
         return ""
+    wait = max([act.wait, *(own + MARGIN for own in _isolations(act.site, world))])
     ages = [one.epoch_age for one in world.seen_agents() if one.epoch == aim.epoch and one.run == aim.run]
-    waited = sorted(age for age in ages if age is not None and age >= act.wait)
-    alone = [one.site for one in world.seen_agents() for peer in one.peers if peer.site == act.site and peer.glass]
+    waited = sorted(age for age in ages if age is not None and age >= wait)
     if len(waited) >= aim.needed and not isinstance(agent, AgentSeen):
-        return f"{act.site} goes on without a majority, as {alone[0]} heard: people broke the glass; {by_sync}" if alone else ""
+        why = _outlives(act.site, world, aim)
+        return f"{why}; {by_sync}" if why else ""
     told = "does not answer" if isinstance(agent, Unknown) else f"runs ({agent.process})"
-    return f"{act.site} {told}; {by_sync}; a majority keeps to the new epoch for less than {act.wait:g} s"
+    return f"{act.site} {told}; {by_sync}; a majority keeps to the new epoch for less than {wait:g} s"
+
+
+def _outlives(site: str, world: World, aim: Aim) -> str:
+    """Return why a site that is silent goes on however long one waits: what it keeps to lets it, or others may support it."""
+    for one in world.seen_agents():
+        for peer in (peer for peer in one.peers if peer.site == site):
+            if peer.glass:
+                return f"{site} goes on without a majority, as {one.site} heard: people broke the glass"
+            if peer.epoch is not None and peer.epoch >= aim.epoch:
+                return f"{site} has accepted epoch {peer.epoch} itself, as {one.site} heard, {_AND_SO}"
+    if site in aim.begun:  # one that answers nobody any more may still ask
+        return f"{site} was asked to accept epoch {aim.epoch}, {_AND_SO}"
+    if aim.glass and "origin-fenced" not in aim.waived:
+        return f"{site} may go on with a majority that we do not see: nobody answers for it"
+    return ""
+
+
+_AND_SO = "and goes on with whoever keeps to that: end this run and begin one that it does not hear of, or answer for it"
+
+
+def _isolations(site: str, world: World) -> Iterator[float]:
+    """Yield how long agents say that a primary may be alone: each its own, and what others heard a site's say of itself."""
+    for one in world.seen_agents():
+        heard = (peer.isolation for peer in one.peers if peer.site == site)
+        yield from (own for own in (one.isolation, *heard) if own is not None)
 
 
 def _not_held_by_sync(act: goals.Fenced, world: World, aim: Aim) -> str:
@@ -88,6 +117,8 @@ def _not_held_by_sync(act: goals.Fenced, world: World, aim: Aim) -> str:
         return f"{act.site} acknowledges without {act.target}"
     if isinstance(target, DatabaseSeen) and target.weakened:
         return f"some commit at {act.site} without waiting: {', '.join(target.weakened)}"
+    if why := not_seen_to_wait(act.target, act.site, holders, world):
+        return why
     for site in holders:
         seen = world.database(site)
         if isinstance(seen, Unknown) or seen.is_attached:
@@ -103,6 +134,10 @@ def _most_advanced(act: goals.MostAdvanced, world: World, aim: Aim) -> str:
         return str(holders)
     if act.proven and not isinstance(holders, Unknown) and act.site not in holders:
         return f"{act.site} is not among those that hold all that {act.origin} acknowledged"
+    if act.proven and not isinstance(holders, Unknown) and (why := not_waiting(act.site, act.origin, holders, world)):
+        return why
+    if why := more_than_agreed(act.site, act.origin, act.at_most, world):
+        return why
     compared = holders if act.proven and not isinstance(holders, Unknown) else tuple(world.databases)
     for site in compared:
         other = world.database(site)
@@ -175,9 +210,11 @@ def _verified(act: goals.Verified, world: World, aim: Aim) -> str:
     if said.primary != act.site:
         return f"the leases say that {said.primary} is primary"
     servers = [seen for site in world.agents if not isinstance(seen := world.traffic(site), Unknown)]
-    right = [one for one in servers if one.primary == act.site and set(one.authorised) == set(act.authorised)]
-    needed = 1 if aim.glass else aim.majority
-    return "" if len(right) >= needed else f"{len(right)} DNS servers lead to {', '.join(act.authorised)}, {needed} have to"
+    lead = [one for one in servers if one.primary == act.site and set(one.authorised) == set(act.authorised)]
+    astray = [why for one in lead if (why := one.astray(act.addresses))]
+    right, needed = len(lead) - len(astray), 1 if aim.glass else aim.majority
+    told = f"{right} DNS servers lead to {', '.join(act.authorised)}, {needed} have to"
+    return "" if right >= needed else "; ".join([told, *astray])
 
 
 GOAL_PROOFS: dict[str, Callable[[Any, World, Aim], str]] = {

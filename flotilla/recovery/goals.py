@@ -48,13 +48,15 @@ class Fenced(Goal):
 class MostAdvanced(Goal):
     """No site that ``origin`` may have had an acknowledgement from has more WAL than this one.
 
-    With ``proven`` all of those have to be seen; without, only those that can be.
+    With ``proven`` all of those have to be seen, and the primary to have waited for them; without, only those that can be, and
+    no more may be missing than ``at_most`` bytes, which people agreed to lose (``acts.Promote``).
     """
 
     kind = "most_advanced"
     looks = (DATABASE, LEASE)
     origin: str = ""
     proven: bool = True
+    at_most: int | None = None
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,12 @@ class Quarantined(Goal):
 
 @dataclass(frozen=True)
 class Verified(Goal):
-    """The site is the one writable primary, and a majority of the DNS servers and of the leases say so."""
+    """The site is the one writable primary, and a majority of the DNS servers and of the leases say so.
+
+    ``addresses`` has the address of each authorised site: DNS answers with these and no others.
+    """
 
     kind = "verified"
     looks = (AGENT, DATABASE, LEASE, TRAFFIC)
     authorised: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()

@@ -17,8 +17,12 @@ from flotilla.recovery.aim import Aim
 from flotilla.recovery.facts import SYNCHRONOUS, AgentSeen, DatabaseSeen, Process, World
 from flotilla.recovery.following import not_following
 from flotilla.recovery.goal_proofs import not_fenced
+from flotilla.recovery.loss import more_than_agreed
 from flotilla.recovery.proofs import unproved
-from flotilla.recovery.publication import published
+from flotilla.recovery.publication import promotable, published
+from flotilla.recovery.waiting import not_waiting
+from flotilla.traffic.rules import refusals
+from flotilla.traffic.service import Desired
 
 Check = Callable[[Any, World, Aim], str]
 WAIVABLE = frozenset({"origin-fenced", "loss-as-stated"})
@@ -160,6 +164,9 @@ def _nobody_promoted(act: acts.Start, world: World, aim: Aim) -> str:
     own = world.database(act.site)
     if act.role != "primary" or (isinstance(own, DatabaseSeen) and not own.in_recovery):
         return ""
+    asked = world.agent(aim.promoting) if aim.promoting else None
+    if asked and (isinstance(asked, Unknown) or (asked.epoch, asked.run) != (aim.epoch, aim.run)):
+        return f"{aim.promoting} may be at a promotion still: it has not accepted epoch {aim.epoch} since"
     for site in world.agents:
         other, agent = world.database(site), world.agent(site)
         if site == act.site or (isinstance(agent, AgentSeen) and agent.is_stopped and agent.standby_signal):
@@ -307,17 +314,12 @@ def _origin_fenced(act: acts.Promote, world: World, aim: Aim) -> str:
 
 @_guard("loss-as-stated", (acts.Promote,), "more lost than people agreed to, as time went by since they were told (R 2.5)")
 def _loss_as_stated(act: acts.Promote, world: World, aim: Aim) -> str:
-    own, origin = world.database(act.site), world.database(act.origin)
-    if act.clean or not act.at_most or not isinstance(own, DatabaseSeen) or _is_promoted(act, world):
+    if act.clean or _is_promoted(act, world):
         return ""
-    samples = [sample.position for sample in world.samples if sample.primary == act.origin]
-    known = [origin.position] if isinstance(origin, DatabaseSeen) and not origin.in_recovery else samples[-1:]
-    missing = max(known, default=0) - own.position
-    return (
-        f"{missing} bytes of {act.origin} are missing at {act.site}, {act.at_most} were agreed to"
-        if missing > act.at_most
-        else ""
-    )
+    holders = promotable(world, act.origin, aim.sites)
+    if act.at_most == 0 and not isinstance(holders, Unknown):
+        return not_waiting(act.site, act.origin, holders, world)
+    return more_than_agreed(act.site, act.origin, act.at_most, world)
 
 
 @_guard("no-late-wal", (acts.Promote,), "WAL taken from a half-dead primary while its successor is chosen (R 2.5)")
@@ -343,10 +345,11 @@ def _lets_clients_in(act: acts.Promote, world: World, aim: Aim) -> str:
     "remote-only-as-primary", (acts.SetTraffic,), "traffic led to a site that is no primary's, or to none at all (R 8, R 3.4)"
 )
 def _remote_only_as_primary(act: acts.SetTraffic, world: World, aim: Aim) -> str:
-    if not act.authorised:
-        return "no site would be authorised"
-    if act.primary not in act.authorised:
-        return f"{act.primary} is primary and would not be authorised"
+    seen = world.traffic(act.site)
+    held = None if isinstance(seen, Unknown) else Desired(seen.epoch, seen.primary, frozenset(seen.authorised))
+    wanted = Desired(aim.epoch, act.primary, frozenset(act.authorised))
+    if against := "; ".join(refusals(wanted, dict(zip(act.authorised, act.cities, strict=False)), held)):
+        return against
     return unproved(goals.Writable(act.primary), world, aim)
 
 

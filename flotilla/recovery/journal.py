@@ -33,6 +33,10 @@ class Wrote(StrEnum):
     ENDED = "ended"
 
 
+class Forked(Permanent):
+    """Two processes have written one journal at once."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """Something that happened in a run: at a step of the plan of ``epoch``, at a time, said by ``who``."""
@@ -92,10 +96,11 @@ def broken(journal: Journal) -> str:
 
 
 def merged(one: Journal, other: Journal) -> Journal:
-    """Return the longer of two copies of a journal; raises Permanent if neither is whole, or they contradict each other.
+    """Return the longer of two copies of a journal; raises Permanent if neither is whole, Forked if they contradict each other.
 
-    A copy that is broken, or lacks the end, counts as far as it is right. Two that went different ways were written by two
-    processes at once: people have to look.
+    A copy that is broken, or lacks the end, counts as far as it is right. Of two that went different ways the one counts that
+    begins with its run being taken up: whoever did so had not heard of what the dead process wrote last, and looked at the
+    world. Others were written by two processes at once: people have to look.
     """
     if one.run != other.run:
         raise Permanent(f"journals of two runs are no copies of each other: {one.run} and {other.run}")
@@ -104,10 +109,19 @@ def merged(one: Journal, other: Journal) -> Journal:
         raise Permanent(f"both copies of the journal of {one.run} are broken: {broken(one)}; {broken(other)}")
     longest = max(whole, key=lambda copy: len(copy.entries))
     if len(whole) == 2:
-        shared = min(len(one.entries), len(other.entries))
-        if _hashes(one, shared) != _hashes(other, shared):
-            raise Permanent(f"the copies of the journal of {one.run} went different ways: two processes wrote them")
+        return _of_two(one, other, longest)
     return longest
+
+
+def _of_two(one: Journal, other: Journal, longest: Journal) -> Journal:
+    shared = zip(one.entries, other.entries, strict=False)
+    parted = next((number for number, (ours, theirs) in enumerate(shared) if ours.hash != theirs.hash), None)
+    if parted is None:
+        return longest
+    taken_up = [copy for copy in (one, other) if copy.entries[parted].kind is Wrote.RESUMED]
+    if len(taken_up) != 1:
+        raise Forked(f"the copies of the journal of {one.run} went different ways: two processes wrote them")
+    return taken_up[0]
 
 
 def lacking(copy: Journal, whole: Journal) -> tuple[Entry, ...]:

@@ -76,6 +76,10 @@ class Layout:
         """Return the sites that take traffic while a site is primary: those of its city, and no other city's."""
         return self.in_city_of(primary)
 
+    def addresses(self, sites: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the addresses that DNS answers with for sites."""
+        return tuple(self.place(one).address for one in sites)
+
     def sync_names(self, primary: str) -> tuple[str, ...]:
         """Return the standbys that a primary's commits are to wait for.
 

@@ -5,17 +5,21 @@ Of acknowledged transactions only: those in doubt may or may not be there afterw
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import pairwise
 
 from flotilla.facts import Unknown
-from flotilla.recovery.facts import DatabaseSeen, Sample, World
+from flotilla.recovery.facts import CLEANLY_STOPPED, AgentSeen, Control, DatabaseSeen, Process, Sample, World
 from flotilla.recovery.layout import Layout
 from flotilla.recovery.publication import promotable
+from flotilla.recovery.waiting import last_heard, not_seen_to_wait
 
 APART = 2.0  # seconds between the looks at two databases that are taken for one moment's, at most
+SPACED = 0.9  # seconds between two samples that are neighbours, at least: one is taken every second
+MINUTE = 60.0  # seconds before the last sample in which rates are looked for
+PASSED_BY = "commits did not wait for it"
 
 
 class Certainty(StrEnum):
@@ -65,24 +69,48 @@ def statements(primary: str, world: World, layout: Layout) -> tuple[LossStatemen
 def statement(site: str, primary: str, world: World, layout: Layout) -> LossStatement:
     """Return what is lost by promoting a site in place of a primary.
 
-    Nothing where every acknowledged commit had to be there: the leases call it promotable of this very primary, nobody
-    commits without waiting, and it has no less than the others that are called so. Else by the last sample.
+    Nothing where every acknowledged commit had to be there: the leases call it promotable of this very primary, which was seen
+    to wait for it for as long as anybody heard of it, nobody commits without waiting, and it has no less than the others that
+    are called so. Else by the last samples.
     """
-    against = _not_proven(site, primary, world, layout)
+    against = _not_proven(site, primary, world, len(layout.places))
     if not against:
         return LossStatement(site, primary, Certainty.PROVEN, world.at, 0, 0.0, 0, "synchronous, as published and seen")
+    if against == PASSED_BY and site not in layout.sync_names(primary):
+        against = "asynchronous"
     return _estimated(site, primary, world, against)
 
 
-def _not_proven(site: str, primary: str, world: World, layout: Layout) -> str:
-    holders, own, was = promotable(world, primary, len(layout.places)), world.database(site), world.database(primary)
+def more_than_agreed(site: str, primary: str, at_most: int | None, world: World) -> str:
+    """Return that promoting a site now loses more than the ``at_most`` bytes that people agreed to; "" if not.
+
+    None: nobody knew, and they agreed to that. 0 is not for this to prove. What was stated has what may be written between two
+    looks on top; that is left out here, so that a look a moment older or newer changes nothing. Nor does a database that is
+    seen to be stopped lose more by the minute, though nobody knows since when it is.
+    """
+    if not at_most:
+        return ""
+    own, agent, samples = world.database(site), world.agent(primary), _samples(primary, world)
+    if isinstance(own, Unknown):
+        return str(own)
+    stopped = isinstance(agent, AgentSeen) and agent.process in (Process.STOPPED, Process.ABSENT)
+    end = _end(primary, world, samples, still=stopped)
+    if end is None:
+        return f"{at_most} bytes of {primary} were agreed to, and nothing tells any more how much it had written"
+    missing = end.position - own.position
+    return f"{missing} bytes of {primary} are missing at {site}, {at_most} were agreed to" if missing > at_most else ""
+
+
+def _not_proven(site: str, primary: str, world: World, sites: int) -> str:
+    holders, own = promotable(world, primary, sites), world.database(site)
     if isinstance(holders, Unknown):
         return str(holders)
     if site not in holders:
-        return "asynchronous" if site not in layout.sync_names(primary) else "commits did not wait for it"
-    for seen in (own, was):
-        if isinstance(seen, DatabaseSeen) and seen.weakened:
-            return f"some commit without waiting: {', '.join(seen.weakened)}"
+        return PASSED_BY
+    if isinstance(own, DatabaseSeen) and own.weakened:
+        return f"some commit without waiting: {', '.join(own.weakened)}"
+    if why := not_seen_to_wait(site, primary, holders, world):
+        return why
     if isinstance(own, Unknown):
         return str(own)
     for other in holders:
@@ -94,37 +122,60 @@ def _not_proven(site: str, primary: str, world: World, layout: Layout) -> str:
     return ""
 
 
+@dataclass(frozen=True)
+class _End:
+    """How far a primary's WAL went, as far as is known: to ``position`` at ``at``, or ``margin`` seconds later."""
+
+    position: int
+    at: float
+    margin: float
+
+
 def _estimated(site: str, primary: str, world: World, why: str) -> LossStatement:
     """Return an estimate from what is seen now or, of what is gone, from the last sample and the rates before it."""
-    samples = [sample for sample in world.samples if sample.primary == primary]
-    now, own = world.database(primary), world.database(site)
+    samples, own = _samples(primary, world), world.database(site)
     unknown = LossStatement(site, primary, Certainty.UNKNOWN, world.at, why=why)
     has = own.position if isinstance(own, DatabaseSeen) else _last_flushed(site, samples)
     if has is None:
         return replace(unknown, why=f"{why}; what {site} has was not seen")
-    if isinstance(now, DatabaseSeen):
-        return _bounded(replace(unknown, certainty=Certainty.ESTIMATED, at=world.at), now.position - has, samples, APART)
-    if not samples:
+    end = _end(primary, world, samples, still=isinstance(own, Unknown))
+    if end is None:
         return replace(unknown, why=f"{why}; no sample was kept")
-    since = samples[-1].at
-    # What it has now is compared with what was written until the primary was last heard of; of a sample both are old alike.
-    unsampled = max(0.0, _last_alive(primary, world) - since) if isinstance(own, DatabaseSeen) else 0.0
-    behind = samples[-1].position + round(_rates(samples)[1] * unsampled) - has
-    return _bounded(replace(unknown, certainty=Certainty.ESTIMATED, at=since), behind, samples)
+    at = world.at if isinstance(world.database(primary), DatabaseSeen) or not samples else samples[-1].at
+    return _bounded(replace(unknown, certainty=Certainty.ESTIMATED, at=at), end, has, samples)
 
 
-def _bounded(stated: LossStatement, behind: int, samples: Sequence[Sample], apart: float = math.inf) -> LossStatement:
-    """Return an estimate with seconds and transactions, and on top what could be written between two samples, or two looks.
+def _end(primary: str, world: World, samples: Sequence[Sample], *, still: bool) -> _End | None:
+    """Return how far a primary's WAL went; None if nothing tells. ``still``: as of the last sample, not of when it ended.
 
-    ``apart``: the seconds between the looks at primary and standby, at most.
+    What a standby has now is compared with what was written until the primary was last heard of; of a sample both are old
+    alike. One that was stopped in order ends with its shutdown checkpoint, exactly.
     """
-    commits, size = _rates(samples)
-    between = min(apart, samples[-1].at - samples[-2].at) if len(samples) > 1 else 0.0
-    at_most = max(0, behind) + round(size * between)
-    lag = samples[-1].lag(stated.site) if samples else None
-    seconds = at_most / size if size else lag.seconds if lag else None
-    transactions = None if commits is None or seconds is None else round(commits * seconds)
+    now, agent, apart = world.database(primary), world.agent(primary), _apart(samples)
+    if isinstance(now, DatabaseSeen) and not now.in_recovery:
+        return _End(now.position, world.at, min(APART, apart))
+    control = agent.control if isinstance(agent, AgentSeen) and agent.is_stopped else None
+    if isinstance(control, Control) and control.state == CLEANLY_STOPPED:
+        return _End(control.checkpoint, samples[-1].at if samples else world.at, 0.0)
+    if not samples:
+        return None
+    since = samples[-1].at
+    until = since if still else max(since, last_heard(primary, world))
+    return _End(samples[-1].position + round(_highest(samples, _position) * (until - since)), until, apart)
+
+
+def _bounded(stated: LossStatement, end: _End, has: int, samples: Sequence[Sample]) -> LossStatement:
+    """Return an estimate in bytes, in seconds since all had been written that the site has, and in transactions meanwhile."""
+    at_most = max(0, end.position - has) + round(_highest(samples, _position) * end.margin)
+    passed = _passed_at(has, samples)
+    seconds = None if passed is None else max(0.0, end.at + end.margin - passed) if at_most else 0.0
+    known = len(samples) > 1 and all(one.commits is not None for one in samples)
+    transactions = round(_highest(samples, _commits) * seconds) if known and seconds is not None else None
     return replace(stated, bytes=at_most, seconds=seconds, transactions=transactions)
+
+
+def _samples(primary: str, world: World) -> list[Sample]:
+    return [sample for sample in world.samples if sample.primary == primary]
 
 
 def _last_flushed(site: str, samples: Sequence[Sample]) -> int | None:
@@ -132,20 +183,49 @@ def _last_flushed(site: str, samples: Sequence[Sample]) -> int | None:
     return lag.flushed if lag else None
 
 
-def _last_alive(site: str, world: World) -> float:
-    """Return when anybody last heard of a site's agent; now, if nobody says."""
-    ages = [peer.ago for agent in world.seen_agents() for peer in agent.peers if peer.site == site and peer.ago is not None]
-    return world.at - min(ages, default=0.0)
-
-
-def _rates(samples: Sequence[Sample]) -> tuple[float | None, float]:
-    """Return transactions and bytes a second between the first and the last of some samples; None, 0 where nobody knows."""
-    if len(samples) < 2 or samples[-1].at <= samples[0].at:
-        return None, 0.0
+def _passed_at(position: int, samples: Sequence[Sample]) -> float | None:
+    """Return when a primary had written just so much, between the samples around it evenly, before them at their usual rate."""
+    for earlier, later in reversed(list(pairwise(samples))):
+        if earlier.position <= position < later.position:
+            share = (position - earlier.position) / (later.position - earlier.position)
+            return earlier.at + share * (later.at - earlier.at)
+    if not samples or samples[-1].position <= position:
+        return samples[-1].at if samples else None
     first, last = samples[0], samples[-1]
-    seconds = last.at - first.at
-    commits = None if first.commits is None or last.commits is None else max(0, last.commits - first.commits) / seconds
-    return commits, max(0, last.position - first.position) / seconds
+    usual = (last.position - first.position) / (last.at - first.at) if last.position > first.position else 0.0
+    return first.at - (first.position - position) / usual if usual else None
+
+
+def _pairs(samples: Sequence[Sample]) -> Iterator[tuple[Sample, Sample]]:
+    """Yield neighbours of the last ``MINUTE`` seconds, at least the last two, newest first. What two clocks took is no pair."""
+    later = samples[-1] if samples else None
+    for earlier in reversed(samples[:-1]):
+        if later and later.at - earlier.at >= SPACED:
+            yield earlier, later
+            later = earlier
+            if samples[-1].at - earlier.at >= MINUTE:
+                return
+
+
+def _apart(samples: Sequence[Sample]) -> float:
+    """Return the seconds between the last two samples; 0 if there are no two."""
+    return next((later.at - earlier.at for earlier, later in _pairs(samples)), 0.0)
+
+
+def _highest(samples: Sequence[Sample], of: Callable[[Sample], int]) -> float:
+    """Return how much something grew in a second, at most, between any two neighbours of the last minute; 0 where none are.
+
+    A mean would charge the time that no sample is of with what was usual, just when it is not: a bulk load, then the end.
+    """
+    return max((max(0, of(later) - of(earlier)) / (later.at - earlier.at) for earlier, later in _pairs(samples)), default=0.0)
+
+
+def _position(sample: Sample) -> int:
+    return sample.position
+
+
+def _commits(sample: Sample) -> int:
+    return sample.commits or 0
 
 
 def shown_bytes(amount: float) -> str:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from flotilla.recovery.acts import TakeLease
+from flotilla.recovery.acts import Begin, BreakGlass, TakeLease
 from flotilla.recovery.approvals import Approval
 from flotilla.recovery.journal import Entry, Journal, Wrote
 from flotilla.recovery.steps import Plan
@@ -21,6 +21,9 @@ class Choice(StrEnum):
     ABORT = "abort"
     UNGRACEFUL = "ungraceful"
     END = "end"
+
+
+TURNS = (Choice.ABORT, Choice.UNGRACEFUL, Choice.END)  # what turns the whole run: the last of them that was said counts
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,40 @@ class Memory:
         """Return when the walker came to a step, None if it is not there: other steps, decisions, a new process begin anew."""
         since = None
         for entry in self.entries:
-            if entry.kind in (Wrote.INTENDED, Wrote.WAITED):
+            if entry.kind in (Wrote.INTENDED, Wrote.WAITED) and not entry.said.get("unseen"):
                 since = (entry.at if since is None else since) if entry.step == step else None
-            elif entry.kind in (Wrote.DECIDED, Wrote.RESUMED):
+            elif entry.kind in (Wrote.DECIDED, Wrote.RESUMED, Wrote.WAITED):
+                since = None
+        return since
+
+    @property
+    def unseen_since(self) -> float | None:
+        """Since when the run waits for a site of which nothing is seen, None if it does not: any other move ends that."""
+        since = None
+        for entry in self.entries:
+            if entry.kind is Wrote.WAITED and entry.said.get("unseen"):
+                since = entry.at if since is None else since
+            elif entry.kind in (Wrote.INTENDED, Wrote.WAITED, Wrote.DECIDED, Wrote.RESUMED) or "evidence" in entry.said:
                 since = None
         return since
 
     def is_intended(self, step: str) -> bool:
-        """Return whether anybody set about a step: its gate was passed then."""
+        """Return whether anybody ever set about a step."""
         return any(entry.kind is Wrote.INTENDED and entry.step == step for entry in self.entries)
+
+    def is_under_way(self, step: str = "") -> bool:
+        """Return whether the process that walks now set about a step, or about any: it passed the gate before it then."""
+        for entry in reversed(self.entries):
+            if entry.kind is Wrote.RESUMED:
+                return False
+            if entry.kind is Wrote.INTENDED and step in ("", entry.step):
+                return True
+        return False
+
+    @property
+    def is_taken_up(self) -> bool:
+        """Whether another process took the run up, and has not set about anything yet."""
+        return any(entry.kind is Wrote.RESUMED for entry in self.entries) and not self.is_under_way()
 
     def failures(self, step: str, act: str) -> Failures:
         """Return how an act of a step fared since somebody decided to try it again.
@@ -87,6 +115,16 @@ class Memory:
         return tuple(entry for entry in self._decisions if entry.said.get("choice") == choice)
 
     @cached_property
+    def turn(self) -> Entry | None:
+        """The last decision on where the run goes, made on the plan, on its way back or on what followed that; None if none."""
+        said = (entry for entry in reversed(self.journal.entries) if entry.kind is Wrote.DECIDED)
+        return next((one for one in said if one.said.get("choice") in TURNS and one.epoch >= self.epoch), None)
+
+    def is_turned(self, choice: Choice) -> bool:
+        """Return whether a choice is the last word on where the run goes."""
+        return self.turn is not None and self.turn.said.get("choice") == choice
+
+    @cached_property
     def passed_by(self) -> frozenset[str]:
         """The steps that the run goes on without."""
         return frozenset(entry.step for entry in self.decided(Choice.GO_ON))
@@ -96,6 +134,13 @@ class Memory:
         """Whether anybody set about anything but taking leases, which are given back at the end of any run."""
         intended = (entry.said["acts"] for entry in self.journal.entries if entry.kind is Wrote.INTENDED)
         return any(act["kind"] != TakeLease.kind for acts in intended for act in acts)
+
+    @property
+    def has_acted(self) -> bool:
+        """Whether anybody set about anything of the plan but its beginning: what is so may be its own making since."""
+        beginning = (TakeLease.kind, Begin.kind, BreakGlass.kind)
+        intended = (entry.said["acts"] for entry in self.entries if entry.kind is Wrote.INTENDED)
+        return any(act["kind"] not in beginning for acts in intended for act in acts)
 
     @property
     def ended(self) -> Entry | None:
@@ -120,10 +165,17 @@ class Memory:
         failed = (entry.said for entry in self.journal.entries if entry.kind is Wrote.FAILED)
         return frozenset(str(said.get("site")) for said in failed if said.get("kind") == "rewind" and said.get("for_good"))
 
+    @property
+    def asked_to_begin(self) -> frozenset[str]:
+        """The sites whose agents were, or were about to be, asked to accept the epoch."""
+        intended = (act for entry in self.entries if entry.kind is Wrote.INTENDED for act in entry.said["acts"])
+        return frozenset(str(act["site"]) for act in intended if act["kind"] in (Begin.kind, BreakGlass.kind))
+
     def waived(self, plan: Plan) -> frozenset[str]:
-        """Return the guards that people took upon themselves when they let the run go on without a step.
+        """Return the guards that people took upon themselves when they let the run go on without a step, or agreed to one.
 
         What the plan itself passes by waives nothing.
         """
         by_people = {entry.step for entry in self.decided(Choice.GO_ON) if entry.said.get("name")}
+        by_people |= {step.key for step in plan.steps if step.approvals and self.is_intended(step.key)}
         return frozenset(guard for step in plan.steps if step.key in by_people for guard in step.waives)

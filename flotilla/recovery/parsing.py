@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from flotilla.facts import Unknown
@@ -19,8 +20,8 @@ from flotilla.recovery.facts import (
     Slot,
     TrafficSeen,
 )
-from flotilla.traffic.agreement import Answer
-from flotilla.traffic.records import Record, parse_told
+from flotilla.traffic.agreement import Answer, Useless
+from flotilla.traffic.records import Record, held_addresses, parse_told
 
 
 def parse_agent(data: Any) -> AgentSeen | Unknown:
@@ -28,7 +29,6 @@ def parse_agent(data: Any) -> AgentSeen | Unknown:
     site = str(data.get("site", "agent")) if isinstance(data, Mapping) else "agent"
     try:
         database = _seen(data["database"])
-        epoch_age = data.get("epoch_age")
         return AgentSeen(
             site=_text(data["site"]),
             at=_number(data["at"]),
@@ -39,7 +39,7 @@ def parse_agent(data: Any) -> AgentSeen | Unknown:
             autostart=_flag(database["autostart"]),
             fenced=_flag(database["fenced"]),
             control=_control(site, database.get("control")),
-            epoch_age=None if epoch_age is None else _number(epoch_age),
+            epoch_age=_optional_number(data.get("epoch_age")),
             fence=tuple(map(str, database.get("fence") or ())),
             disk_free=_seen_size(database.get("disk_free")),
             data_bytes=_seen_size(database.get("data_bytes")),
@@ -48,6 +48,7 @@ def parse_agent(data: Any) -> AgentSeen | Unknown:
             forks=_forks(database.get("forks")),
             unfinished=str(database.get("unfinished") or ""),
             job=str(data.get("job") or ""),
+            isolation=_optional_number(data.get("isolation")),
         )
     except _BAD as error:
         return Unknown(site, f"its agent's answer cannot be used: {_why(error)}")
@@ -78,10 +79,11 @@ def parse_database(data: Any) -> DatabaseSeen | Unknown:
             epoch=_whole(data["epoch"]),
             epoch_primary=_text(data["epoch_primary"]),
             checkpoint_timeline=_whole(data["checkpoint_timeline"]),
-            checkpoint_age=None if data.get("checkpoint_age") is None else _number(data["checkpoint_age"]),
+            checkpoint_age=_optional_number(data.get("checkpoint_age")),
             can_rewind=_flag(data["can_rewind"]),
             commits=_optional(data.get("commits")),
             prepared=_whole(data.get("prepared") or 0),
+            settings=tuple((name, _text(value)) for name, value in (data.get("settings") or {}).items()),
         )
     except _BAD as error:
         return Unknown(site, f"its database's answer cannot be used: {_why(error)}")
@@ -118,7 +120,10 @@ def parse_answer(answer: Answer | Unknown) -> TrafficSeen | Unknown:
     """Return what a DNS server answers users."""
     if isinstance(answer, Unknown):
         return answer
-    return parse_epoch_text(answer.server, answer.told[0]) if answer.told else Unknown(answer.server, "its DNS says no epoch")
+    found = _newest(answer.server, answer.told)
+    if isinstance(found, Unknown):
+        return Useless(answer.server, found.reason)
+    return replace(found, addresses=tuple(sorted(answer.addresses)))
 
 
 def parse_epoch_text(site: str, content: str, records: tuple[Record, ...] = ()) -> TrafficSeen | Unknown:
@@ -128,6 +133,15 @@ def parse_epoch_text(site: str, content: str, records: tuple[Record, ...] = ()) 
     except ValueError as error:
         return Unknown(site, f"its _epoch record cannot be used: {error}")
     return TrafficSeen(site, said.epoch, said.primary, tuple(sorted(said.authorised)), records)
+
+
+def _newest(site: str, texts: Sequence[str]) -> TrafficSeen | Unknown:
+    """Return what the epoch's records of one service say, together."""
+    if not texts:
+        return Unknown(site, "its DNS says no epoch")
+    read = [parse_epoch_text(site, text) for text in texts]
+    usable = [one for one in read if isinstance(one, TrafficSeen)]
+    return replace(max(usable, key=lambda one: one.epoch), texts=len(texts)) if usable else read[0]
 
 
 _BAD = (KeyError, TypeError, ValueError, AttributeError, IndexError)
@@ -172,13 +186,12 @@ def _traffic(site: str, data: Any) -> TrafficSeen | Unknown | None:
         records = tuple(
             Record(_text(one["name"]), _text(one["type"]), _whole(one["ttl"]), _text(one["content"])) for one in seen["records"]
         )
-        text = next(one.content for one in records if one.type == "TXT" and one.name.startswith("_epoch."))
-        found = parse_epoch_text(site, text, records)
-        return (
-            found
-            if isinstance(found, Unknown)
-            else TrafficSeen(site, found.epoch, found.primary, found.authorised, records, _flag(seen["serving"]))
-        )
+        name = next(one.name for one in records if one.type == "TXT" and one.name.startswith("_epoch."))
+        found = _newest(site, [one.content for one in records if (one.name, one.type) == (name, "TXT")])
+        if isinstance(found, Unknown):
+            return found
+        addresses = tuple(sorted(held_addresses(name.removeprefix("_epoch."), records)))
+        return replace(found, records=records, serving=_flag(seen["serving"]), addresses=addresses)
     except StopIteration:
         return Unknown(site, "its zone has no _epoch record")
     except _BAD as error:
@@ -186,26 +199,25 @@ def _traffic(site: str, data: Any) -> TrafficSeen | Unknown | None:
 
 
 def _peer(name: str, data: Mapping[str, Any]) -> Peer:
-    ago, epoch = data.get("ago"), data.get("epoch")
     return Peer(
         name,
         _flag(data["reached"]),
-        None if ago is None else _number(ago),
-        None if epoch is None else _whole(epoch),
+        _optional_number(data.get("ago")),
+        _optional(data.get("epoch")),
         str(data.get("error") or ""),
         _flag(data.get("glass", False)),
+        _optional_number(data.get("isolation")),
     )
 
 
 def _follower(data: Mapping[str, Any]) -> Follower:
-    lag = data.get("lag")
     return Follower(
         _text(data["name"]),
         str(data.get("state") or ""),
         str(data.get("sync_state") or ""),
         _optional(data.get("flushed")),
         _optional(data.get("replayed")),
-        None if lag is None else _number(lag),
+        _optional_number(data.get("lag")),
     )
 
 
@@ -243,3 +255,7 @@ def _seen_size(value: Any) -> int | None:
 
 def _optional(value: Any) -> int | None:
     return None if value is None else _whole(value)
+
+
+def _optional_number(value: Any) -> float | None:
+    return None if value is None else _number(value)

@@ -49,7 +49,6 @@ def traffic(layout: Layout, primary: str) -> Step:
 
 
 def _set_traffic(site: str, layout: Layout, primary: str, sites: tuple[str, ...]) -> acts.SetTraffic:
-    addresses = tuple(layout.place(one).address for one in sites)
     return acts.SetTraffic(
         site,
         primary,
@@ -59,7 +58,8 @@ def _set_traffic(site: str, layout: Layout, primary: str, sites: tuple[str, ...]
         ttl=layout.ttl,
         port=layout.port,
         health=layout.health,
-        addresses=addresses,
+        addresses=layout.addresses(sites),
+        cities=tuple(layout.place(one).city for one in sites),
     )
 
 
@@ -129,10 +129,11 @@ def kept(primary: str) -> Step:
 
 def verified(layout: Layout, primary: str) -> Step:
     """Return the last step: all is as it is to be. The leases are given back after it (``walking.parting``)."""
+    sites = layout.authorised(primary)
     return Step(
         "verify",
         f"{primary} is the one primary, and traffic and leases say so",
         Phase.VERIFY,
-        (goals.Verified(primary, layout.authorised(primary)),),
+        (goals.Verified(primary, sites, layout.addresses(sites)),),
         patience=60,
     )

@@ -5,11 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from flotilla.recovery.facts import World
+from flotilla.recovery.facts import DatabaseSeen, World
 from flotilla.recovery.layout import Layout
 from flotilla.recovery.loss import LossStatement
-from flotilla.recovery.refusals import Trigger
+from flotilla.recovery.refusals import Trigger, under_way
 from flotilla.recovery.witnesses import State, Verdict
+
+PATIENCE = 10.0  # seconds that commits may wait in vain before that is more than a standby which was started again
+
+
+class WhenSyncIsLost(StrEnum):
+    """What is done when commits wait for a synchronous standby that is gone."""
+
+    WAIT = "wait"
+    ASK = "ask"
+    DEGRADE = "degrade"
 
 
 class Automatic(StrEnum):
@@ -21,10 +31,11 @@ class Automatic(StrEnum):
 
 @dataclass(frozen=True)
 class Policy:
-    """Whether a failover may be automatic, and how many seconds have to be between two that were."""
+    """Whether a failover may be automatic, how many seconds are between two, and what is done about commits that hang."""
 
     automatic: Automatic = Automatic.SAME_CITY
     between: float = 3600.0
+    when_sync_is_lost: WhenSyncIsLost = WhenSyncIsLost.WAIT
 
 
 @dataclass(frozen=True)
@@ -55,3 +66,17 @@ def reasons_to_ask(occasion: Occasion, policy: Policy, world: World, layout: Lay
     if occasion.last_automatic is not None and (ago := world.at - occasion.last_automatic) < policy.between:
         why.append(f"the last automatic failover was {ago:.0f} s ago: {policy.between:g} s have to be between two")
     return tuple(why)
+
+
+def waited_for_in_vain(primary: str, world: World) -> tuple[str, ...]:
+    """Return the standbys that commits at a primary wait for while none streams; none where that is not seen, or mended."""
+    seen = world.database(primary)
+    if not isinstance(seen, DatabaseSeen) or seen.in_recovery or under_way(world):
+        return ()
+    there = [name for name in seen.synchronous if (one := seen.follower(name)) is not None and one.streams]
+    return () if there else seen.synchronous
+
+
+def about_lost_sync(policy: Policy, seconds: float) -> WhenSyncIsLost:
+    """Return what to do about commits that have been waiting in vain for so many seconds."""
+    return policy.when_sync_is_lost if seconds >= PATIENCE else WhenSyncIsLost.WAIT

@@ -163,7 +163,7 @@ def _set_traffic(act: acts.SetTraffic, world: World, aim: Aim) -> str:
         return str(seen)
     same = (seen.epoch, seen.primary, set(seen.authorised)) == (aim.epoch, act.primary, set(act.authorised))
     told = f"DNS of {act.site} says epoch {seen.epoch}, primary {seen.primary}, sites {', '.join(seen.authorised)}"
-    return "" if same and seen.serving else told
+    return seen.astray(act.addresses) if same and seen.serving else told
 
 
 def _take_lease(act: Act, world: World, aim: Aim) -> str:

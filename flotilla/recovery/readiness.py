@@ -8,11 +8,11 @@ from enum import StrEnum
 
 from flotilla.facts import Unknown
 from flotilla.recovery.acts import AgentAct, SetTraffic
-from flotilla.recovery.facts import SYNCHRONOUS, AgentSeen, ApplicationSeen, DatabaseSeen, World
+from flotilla.recovery.facts import ALIKE, AT_LEAST, SYNCHRONOUS, AgentSeen, ApplicationSeen, DatabaseSeen, World
 from flotilla.recovery.layout import Layout
 from flotilla.recovery.planning import plan_for
 from flotilla.recovery.publication import published
-from flotilla.recovery.refusals import Asked, NotPlanned, primary_of
+from flotilla.recovery.refusals import Asked, NotPlanned, primary_of, under_way
 from flotilla.recovery.steps import Kind, Plan
 
 DISK = 2.0  # times the database's size that a site has to have free: a rewind keeps a copy of it as evidence
@@ -62,11 +62,13 @@ def findings(world: World, layout: Layout, around: Surroundings | None = None) -
         *_agents(world, layout),
         *_databases(primary, world, layout),
         *_replication(primary, world, layout),
+        *_skew(primary, world, layout),
         *_leases(primary, world, layout),
         *_traffic(primary, world, layout),
         *_application(primary, world, layout),
         *_around(around or Surroundings(), world, layout),
     ]
+    found += _refused(found, world, layout)
     order = list(Severity)
     return tuple(sorted(dict.fromkeys(found), key=lambda one: (order.index(one.severity), one.site, one.what)))
 
@@ -77,7 +79,43 @@ def runbooks(world: World, layout: Layout) -> dict[str, Plan | NotPlanned]:
     if isinstance(primary, Unknown):
         return {}
     asked = [Asked(kind, site) for site in layout.others(primary) for kind in (Kind.SWITCHOVER, Kind.FAILOVER)]
+    away = [site for site in layout.others(primary) if not _follows(site, primary, world)]
+    asked += [Asked(kind, site) for site in away for kind in (Kind.REPROTECT, Kind.FAILBACK)]
     return {f"{one.kind} to {one.target}": plan_for(one, world, layout) for one in asked}
+
+
+def _follows(site: str, primary: str, world: World) -> bool:
+    seen = world.database(site)
+    return isinstance(seen, DatabaseSeen) and seen.in_recovery and seen.upstream == primary
+
+
+def _refused(found: Sequence[Finding], world: World, layout: Layout) -> list[Finding]:
+    """Return why runbooks would be refused now, as far as no other finding says it; while a recovery is under way all are."""
+    if under_way(world):
+        return []
+    by_reason: dict[str, list[NotPlanned]] = {}
+    for plan in runbooks(world, layout).values():
+        if isinstance(plan, NotPlanned):
+            for reason in plan.reasons:
+                by_reason.setdefault(reason, []).append(plan)
+    return [_refusal(reason, plans) for reason, plans in by_reason.items() if not _is_said(reason, found)]
+
+
+def _refusal(reason: str, plans: Sequence[NotPlanned]) -> Finding:
+    sites = {plan.asked.target for plan in plans}
+    names = ", ".join(f"{plan.asked.kind} to {plan.asked.target}" for plan in plans)
+    return Finding(Severity.RED, sites.pop() if len(sites) == 1 else "fleet", reason, f"{names}: refused before its first step")
+
+
+_SAYINGS = (
+    "does not answer", "is not seen", "does not stream", "replay is paused", "bytes behind", "is on timeline",
+    "system identifier", "not synchronous",
+)  # fmt: skip
+
+
+def _is_said(reason: str, found: Sequence[Finding]) -> bool:
+    red = [one for one in found if one.severity is Severity.RED and one.site in reason]
+    return any(words in reason and words in one.what for one in red for words in _SAYINGS)
 
 
 def sites_of(plan: Plan) -> tuple[str, ...]:
@@ -94,6 +132,9 @@ def _agents(world: World, layout: Layout) -> Iterator[Finding]:
                 Severity.RED, site, f"its agent does not answer: {agent.reason}", "begin; stop; everything done there"
             )
             continue
+        if agent.isolation is not None and agent.isolation != layout.isolation:
+            told = f"its agent lets a primary be alone for {agent.isolation:g} s, the fleet file says {layout.isolation:g} s"
+            yield Finding(Severity.RED, site, told, "fenced: a site may be taken for stopped that is not")
         if isinstance(agent.control, Unknown):
             yield Finding(Severity.RED, site, str(agent.control), "stop-proved: a clean stop could not be proved")
         if agent.fenced:
@@ -162,8 +203,30 @@ def _replication(primary: str, world: World, layout: Layout) -> Iterator[Finding
         )
     for site in layout.others(primary):
         yield from _standby(site, now, world, layout)
-    if now.prepared:
-        yield Finding(Severity.YELLOW, primary, f"{now.prepared} prepared transactions", "drain")
+
+
+def _skew(primary: str, world: World, layout: Layout) -> Iterator[Finding]:
+    """Yield what is set otherwise at a site than at the primary and matters as soon as either has the other's role."""
+    now = world.database(primary)
+    for site in layout.others(primary):
+        own = world.database(site)
+        if isinstance(now, DatabaseSeen) and isinstance(own, DatabaseSeen):
+            yield from _differences(own, now)
+
+
+def _differences(own: DatabaseSeen, now: DatabaseSeen) -> Iterator[Finding]:
+    for name in AT_LEAST:
+        here, there = own.setting(name), now.setting(name)
+        if here is not None and there is not None and here != there:
+            less, more = (own, now) if int(here) < int(there) else (now, own)
+            told = f"{name} is {less.setting(name)}, {more.site} has {more.setting(name)}"
+            step = f"rejoin-{less.site}: a standby of {more.site} that has less does not start, or stops replaying"
+            yield Finding(Severity.RED, less.site, told, step)
+    for name in ALIKE:
+        here, there = own.setting(name), now.setting(name)
+        if None not in (here, there) and here != there:
+            told = f"{name} is {here or 'empty'}, {now.site} has {there or 'none'}"
+            yield Finding(Severity.YELLOW, own.site, told, f"promote, if to {own.site}: another setting or version would serve")
 
 
 def _standby(site: str, now: DatabaseSeen, world: World, layout: Layout) -> Iterator[Finding]:
@@ -209,6 +272,8 @@ def _traffic(primary: str, world: World, layout: Layout) -> Iterator[Finding]:
         elif (one.primary, set(one.authorised)) != (primary, wanted) or one.epoch < newest:
             told = f"DNS says epoch {one.epoch}, primary {one.primary}, sites {', '.join(one.authorised)}"
             yield Finding(Severity.RED, site, f"{told}; wanted {', '.join(sorted(wanted))}", "traffic; verify")
+        elif astray := one.astray(layout.addresses(layout.authorised(primary))):
+            yield Finding(Severity.RED, site, astray, "traffic; verify")
 
 
 def _application(primary: str, world: World, layout: Layout) -> Iterator[Finding]:

@@ -12,6 +12,8 @@ from flotilla.recovery.memory import Choice, Memory
 from flotilla.recovery.steps import Plan, to_dict
 from flotilla.recovery.walking import Ask, Decide, Do, Ended, Move, Outcome, Stuck, Wait
 
+BY_PLAN = "plan"  # who decided where nobody was asked
+
 
 def planned(journal: Journal, plan: Plan, at: float, initiator: str, reason: str) -> Journal:
     """Return the journal with a plan as what is walked from now on; written before anything is done."""
@@ -32,9 +34,12 @@ def recorded(journal: Journal, move: Move, at: float, who: str) -> Journal:
         data = {"acts": [bodies.to_dict(act) for act in move.acts]}
         return journal.with_entry(Entry(at, Wrote.INTENDED, who, move.epoch, move.step.key, data))
     if isinstance(move, Wait):
-        if Memory(journal, move.epoch).begun(move.step.key) is not None:
+        memory = Memory(journal, move.epoch)
+        noted = memory.unseen_since if move.unseen else memory.begun(move.step.key)
+        if noted is not None:
             return journal
-        return journal.with_entry(Entry(at, Wrote.WAITED, who, move.epoch, move.step.key, {"why": move.why}))
+        waited = {"why": move.why, **({"unseen": move.unseen} if move.unseen else {})}
+        return journal.with_entry(Entry(at, Wrote.WAITED, who, move.epoch, move.step.key, waited))
     if isinstance(move, Decide):
         return decided(journal, move.step.key, move.choice, Decision(at, move.epoch, "", move.why))
     if isinstance(move, Ask | Stuck):
@@ -48,18 +53,19 @@ def recorded(journal: Journal, move: Move, at: float, who: str) -> Journal:
 
 @dataclass(frozen=True)
 class Decision:
-    """Who decided when about the plan of which epoch, and why; no name if the plan itself did."""
+    """Who decided when about the plan of which epoch, and why, signed; no name if the plan itself did."""
 
     at: float
     epoch: int
     name: str
     why: str
+    token: str = ""
 
 
 def decided(journal: Journal, step: str, choice: Choice, decision: Decision) -> Journal:
     """Return the journal with what was decided at a step."""
-    data = {"choice": choice, "name": decision.name, "why": decision.why}
-    return journal.with_entry(Entry(decision.at, Wrote.DECIDED, decision.name or "plan", decision.epoch, step, data))
+    data = {"choice": choice, "name": decision.name, "why": decision.why, "token": decision.token}
+    return journal.with_entry(Entry(decision.at, Wrote.DECIDED, decision.name or BY_PLAN, decision.epoch, step, data))
 
 
 def approved(journal: Journal, given: Approval, epoch: int, at: float) -> Journal:
@@ -86,6 +92,7 @@ def _asked(journal: Journal, move: Ask | Stuck, at: float, who: str) -> Journal:
     else:
         data = {"why": move.why, "choices": list(move.choices)}
     last = next((entry for entry in reversed(journal.entries) if entry.kind is Wrote.ASKED), None)
-    if last and (last.epoch, last.step, last.said) == (move.epoch, move.step.key, data):
+    missed = isinstance(move, Ask) and Memory(journal, move.epoch).unseen_since is not None
+    if last and not missed and (last.epoch, last.step, last.said) == (move.epoch, move.step.key, data):
         return journal
     return journal.with_entry(Entry(at, Wrote.ASKED, who, move.epoch, move.step.key, data))

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from flotilla.facts import Unknown
-from flotilla.recovery.facts import SYNCHRONOUS, DatabaseSeen, World
+from flotilla.recovery.facts import SYNCHRONOUS, DatabaseSeen, TrafficSeen, World
 from flotilla.recovery.layout import Layout
 from flotilla.recovery.publication import published
 from flotilla.recovery.steps import Kind, Mode
+from flotilla.recovery.waiting import newest_sample
 
 
 class Trigger(StrEnum):
@@ -71,11 +72,16 @@ def primary_of(world: World, layout: Layout) -> str | Unknown:
 
 
 def next_epoch(world: World) -> int:
-    """Return an epoch above every one that is seen anywhere, or that an agent has heard of from one that is silent now."""
+    """Return an epoch above every one that is seen anywhere, or that an agent has heard of from one that is silent now.
+
+    DNS servers count: one that holds a higher epoch takes no records of a lower one.
+    """
     agents = [agent.epoch for agent in world.seen_agents()]
     agents += [peer.epoch for agent in world.seen_agents() for peer in agent.peers if peer.epoch is not None]
     leases = [max(lease.epoch, lease.published) for lease in world.seen_leases()]
-    return max([*agents, *leases, *(one.epoch for one in world.seen_databases())], default=0) + 1
+    served = [*world.answers.values(), *(agent.traffic for agent in world.seen_agents())]
+    names = [seen.epoch for seen in served if isinstance(seen, TrafficSeen)]
+    return max([*agents, *leases, *names, *(one.epoch for one in world.seen_databases())], default=0) + 1
 
 
 def reasons_against(asked: Asked, world: World, layout: Layout) -> tuple[str, ...]:
@@ -155,13 +161,21 @@ def _not_reprotected(asked: Asked, primary: str, world: World, layout: Layout) -
     wanted = layout.sync_names(primary)
     if asked.kind not in (Kind.SWITCHOVER, Kind.FAILOVER) or not wanted:
         return []
-    now, said = world.database(primary), published(world, len(layout.places))
+    now = world.database(primary)
     if isinstance(now, DatabaseSeen):
         missing = [name for name in wanted if not _is_synchronous(now, name)]
-    else:  # what it waited for stands in the leases
-        missing = [name for name in wanted if not isinstance(said, Unknown) and name not in said.promotable]
+    else:
+        missing = _not_waited_for(wanted, primary, world, len(layout.places))
     told = f"{', '.join(missing)} is not synchronous at {primary} again"
     return [f"not re-protected since the last recovery: {told}; re-protect, or name a person and the risk"] if missing else []
+
+
+def _not_waited_for(wanted: tuple[str, ...], primary: str, world: World, sites: int) -> list[str]:
+    """Return whom a primary that is gone did not wait for, by the leases or, where a hand had changed it, its last sample."""
+    said, sample = published(world, sites), newest_sample(primary, world)
+    if isinstance(said, Unknown):
+        return []
+    return [name for name in wanted if name not in said.promotable or (sample and name not in sample.sync)]
 
 
 def _is_synchronous(primary: DatabaseSeen, name: str) -> bool:

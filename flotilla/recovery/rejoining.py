@@ -42,6 +42,18 @@ def _due_running(goal: goals.Rejoin, agent: AgentSeen, upstream: DatabaseSeen, w
     return f"{goal.site} is at timeline {own.timeline}, {upstream.position - own.replayed} bytes behind {goal.upstream}"
 
 
+def is_of_history(site: str, upstream: str, world: World) -> bool:
+    """Return whether a standby is seen to have nothing that another has not, as far as it goes: following discards nothing."""
+    own, up, agent = world.database(site), world.database(upstream), world.agent(site)
+    if isinstance(own, Unknown) or isinstance(up, Unknown) or isinstance(agent, Unknown) or not own.in_recovery:
+        return False
+    fork = _fork(upstream, up, world)
+    if own.timeline < up.timeline:
+        return fork is not None and own.position <= fork
+    same = own.timeline == up.timeline and own.position <= up.position
+    return same and (own.timeline == 1 or (fork is not None and agent.fork(own.timeline) == fork))
+
+
 def _due_stopped(goal: goals.Rejoin, agent: AgentSeen, upstream: DatabaseSeen, world: World, *, fork: int | None) -> Act | str:
     """Return what is due at a stopped server: what it may still hold beyond the fork is only gone after a rewind.
 

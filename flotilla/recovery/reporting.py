@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from flotilla.markdown import table
 from flotilla.recovery.journal import Entry, Journal, Wrote
+from flotilla.recovery.memory import Memory
 from flotilla.recovery.steps import Plan, from_dict
 from flotilla.recovery.walking import Outcome
 
@@ -65,7 +66,10 @@ def ledger_of(acknowledged: Collection[str], tried: Collection[str], present: Se
 
 @dataclass(frozen=True)
 class Report:
-    """A recovery as it was. ``steps`` in order; times in seconds since 1970; ``loss`` is what had been stated before."""
+    """A recovery as it was. ``steps`` in order; times in seconds since 1970; ``loss`` is what had been stated before.
+
+    ``people`` agreed; ``answered_for`` are the guards that people took upon them, as nothing proved what they stand for.
+    """
 
     run: str
     kind: str
@@ -83,6 +87,7 @@ class Report:
     owed: tuple[str, ...] = ()
     people: tuple[str, ...] = ()
     ledger: Ledger | None = None
+    answered_for: tuple[str, ...] = ()
 
     @property
     def phases(self) -> Mapping[str, float]:
@@ -136,6 +141,7 @@ def report_of(journal: Journal, ledger: Ledger | None = None) -> Report:
         owed=tuple(end.said.get("owed", ())) if end else (),
         people=tuple(dict.fromkeys(people)),
         ledger=ledger,
+        answered_for=tuple(sorted(Memory(journal, plan.epoch).waived(plan))),
     )
 
 
@@ -187,6 +193,8 @@ def _facts(report: Report, last: Report | None) -> list[str]:
     facts = [f"Run `{report.run}`, plan `{report.plan[:12]}`{_rehearsed(report, last)}.", f"Stated before: {report.loss}."]
     if report.people:
         facts.append(f"Agreed: {', '.join(report.people)}.")
+    if report.answered_for:
+        facts.append(f"Not proved, and answered for by people: {', '.join(report.answered_for)}.")
     if ledger := report.ledger:
         outage = "not seen" if ledger.outage is None else f"{ledger.outage:.2f} s"
         facts.append(

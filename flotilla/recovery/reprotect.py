@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 from flotilla.facts import Unknown
 from flotilla.recovery import acts, goals
-from flotilla.recovery.facts import AgentSeen, DatabaseSeen, World
+from flotilla.recovery.facts import AgentSeen, World
+from flotilla.recovery.following import not_following
 from flotilla.recovery.layout import Layout
 from flotilla.recovery.parts import beginning, kept, protecting, rejoining, tidying, traffic, verified
+from flotilla.recovery.rejoining import is_of_history
 from flotilla.recovery.steps import OnFailure, Phase, Step
 
 
@@ -48,6 +50,5 @@ def returning(site: str, primary: str, world: World, layout: Layout) -> Iterator
     yield Step(f"quarantine-{site}", f"{site} is no second primary", Phase.FENCE, (goals.Quarantined(site),), patience=60)
     yield Step("slots", f"{primary} has a slot for {site}", Phase.PREPARE, (acts.CreateSlots(primary, (site,)),))
     yield Step("checkpoint", f"{primary} has a checkpoint of its own timeline", Phase.PREPARE, (acts.Checkpoint(primary),))
-    seen = world.database(site)
-    follows = isinstance(seen, DatabaseSeen) and seen.in_recovery
-    yield rejoining(site, primary, approvals=0 if follows else layout.approvals)
+    has_nothing_else = not not_following(site, primary, world) or is_of_history(site, primary, world)
+    yield rejoining(site, primary, approvals=0 if has_nothing_else else layout.approvals)

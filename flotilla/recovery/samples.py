@@ -35,4 +35,5 @@ def _sample(data: Any) -> Sample:
     lags = tuple(Lag(str(one["site"]), int(one["flushed"]), one["seconds"]) for one in data["lags"])
     commits = None if data["commits"] is None else int(data["commits"])
     position, waits = int(data["position"]), tuple(map(str, data["sync"]))
-    return Sample(float(data["at"]), str(data["primary"]), position, lags, commits, waits)
+    weakened = tuple(map(str, data.get("weakened") or ()))  # samples that an earlier Flotilla kept do not say
+    return Sample(float(data["at"]), str(data["primary"]), position, lags, commits, waits, weakened)

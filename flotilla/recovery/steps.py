@@ -69,7 +69,7 @@ class Step:
     ``lasting`` is looked at again even past the point of no return.
     ``patience`` is how many seconds it may take from its first move, ``retries`` how often an act is tried again.
     ``approvals`` is how many different people agree before its first act. ``waives`` names the guards that a person who lets
-    the run go on without this step takes upon them.
+    the run go on without this step, or agrees to it at its gate, takes upon them.
     """
 
     key: str

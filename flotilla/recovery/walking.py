@@ -15,16 +15,17 @@ from flotilla.facts import Unknown
 from flotilla.recovery import acts
 from flotilla.recovery.acts import Act
 from flotilla.recovery.aim import Aim
-from flotilla.recovery.approvals import Gate, agreed, gate_of, rejected
-from flotilla.recovery.compensating import compensation
+from flotilla.recovery.approvals import Gate, agreed, counting, gate_of, rejected
+from flotilla.recovery.compensating import HALTED, compensation
 from flotilla.recovery.facts import DatabaseSeen, World
-from flotilla.recovery.journal import Journal, Wrote
+from flotilla.recovery.journal import Entry, Journal, Wrote
 from flotilla.recovery.memory import Choice, Failures, Memory
 from flotilla.recovery.standing import Standing, State, standing
 from flotilla.recovery.steps import Kind, OnFailure, Plan, Step
 
 SLOWEST = 15.0  # seconds between two tries, at most
 POLL = 0.05  # seconds until a wait is looked at again, at least
+UNSEEN = 3.0  # seconds for which nothing is seen of the origin before people are asked: a look that was missed is no reason
 
 
 class Outcome(StrEnum):
@@ -52,12 +53,13 @@ class Undo(Do):
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing is to be done until the world changes or, at the latest, ``until``."""
+    """Nothing is to be done until the world changes or, at the latest, ``until``; ``unseen`` is the site that is missed."""
 
     step: Step
     why: str
     until: float
     epoch: int
+    unseen: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,12 @@ class Decide:
 
 @dataclass(frozen=True)
 class Replan:
-    """A person chose to go on without the origin: the same run plans a failover from what is so, under a new epoch."""
+    """A person chose to go on without the origin, at a step: the same run plans a failover from what is so (``replanning``)."""
 
+    step: Step
     target: str
     why: str
+    epoch: int
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,10 @@ Move = Do | Wait | Ask | Decide | Replan | Stuck | Ended
 
 
 def pause_before(attempt: int) -> float:
-    """Return the seconds before an act is tried again after so many failures; whoever walks adds jitter."""
+    """Return the seconds before an act is tried again after so many failures.
+
+    Without jitter: runs exclude each other, so nobody else tries the same act of the same site at the same time.
+    """
     return min(SLOWEST, 0.25 * 2.0 ** max(0, attempt - 1)) if attempt else 0.0
 
 
@@ -121,13 +128,32 @@ def next_move(plan: Plan, world: World, journal: Journal) -> Move:
     if memory.ended:
         return Ended(Outcome(memory.ended.said["outcome"]), str(memory.ended.said["told"]), plan.owed)
     world = replace(world, rewound_in_vain=memory.rewound_in_vain)
-    if (aborted := memory.decided(Choice.ABORT)) and not memory.has_touched:
-        return Ended(Outcome.ABORTED, f"{plan.title}: nothing was touched: {aborted[-1].said.get('why', '')}")
-    if aborted and not _is_past_return(plan, world):
+    if memory.turn and (turned := _turned(plan, world, memory, memory.turn)):
+        return turned
+    if _has_begun(journal, plan.epoch + 1):  # the way back: the promotion that was under way came to its end meanwhile
+        plan = replace(plan, epoch=plan.epoch + 2)
+    return _forward(plan, world, Memory(journal, plan.epoch))
+
+
+def _turned(plan: Plan, world: World, memory: Memory, turn: Entry) -> Move | None:
+    """Return the next move of a run that was turned; None if it goes forward all the same, as its target is promoted."""
+    why = str(turn.said.get("why", ""))
+    if memory.is_turned(Choice.END):
+        return Ended(Outcome.ENDED_BY_HAND, why, _left_over(plan, memory))
+    if memory.is_turned(Choice.ABORT) and not memory.has_touched:
+        return Ended(Outcome.ABORTED, f"{plan.title}: nothing was touched: {why}")
+    if _is_past_return(plan, world) or _has_begun(memory.journal, plan.epoch + 2):
+        return None
+    if memory.is_turned(Choice.ABORT):
         return _way_back(plan, world, memory)
-    if (ungraceful := memory.decided(Choice.UNGRACEFUL)) and not _is_past_return(plan, world):
-        return Replan(plan.target, str(ungraceful[-1].said.get("why", "")))
-    return _forward(plan, world, memory)
+    steps = (*plan.steps, *compensation(plan, promoting=True).steps)
+    step = next((one for one in steps if one.key == turn.step), plan.steps[0])
+    return Replan(step, plan.target, why, plan.epoch)
+
+
+def _has_begun(journal: Journal, epoch: int) -> bool:
+    """Return whether anything was set about under an epoch."""
+    return any(entry.kind is Wrote.INTENDED for entry in journal.of(epoch))
 
 
 def asked_last(plan: Plan, world: World, journal: Journal) -> Ask | None:
@@ -135,10 +161,10 @@ def asked_last(plan: Plan, world: World, journal: Journal) -> Ask | None:
     memory = Memory(journal, plan.epoch)
     keys = [entry.step for entry in memory.entries if entry.kind is Wrote.ASKED]
     step = next((one for one in plan.steps if keys and one.key == keys[-1]), None)
-    if step is None or memory.ended or memory.decided(Choice.ABORT) or memory.is_intended(step.key):
+    if step is None or memory.ended or memory.turn or (gated := _gated(step, plan, world, memory)) is None:
         return None
-    gate = gate_of(plan, step, world, journal.run, memory.initiator)
-    return Ask(step, gate, agreed(gate, memory.approvals, world.at), plan.epoch)
+    gate = gate_of(plan, gated, world, journal.run, memory.initiator)
+    return Ask(gated, gate, agreed(gate, memory.approvals, world.at), plan.epoch)
 
 
 def parting(plan: Plan) -> tuple[Act, ...]:
@@ -149,12 +175,12 @@ def parting(plan: Plan) -> tuple[Act, ...]:
 
 def aim_of(plan: Plan, memory: Memory) -> Aim:
     """Return on whose behalf a plan's acts are judged."""
-    return Aim(memory.journal.run, plan.epoch, plan.sites, plan.glass, memory.waived(plan))
+    promoting = next((act.site for step in plan.steps if step.key == HALTED for act in step.acts), "")
+    run, waived = memory.journal.run, memory.waived(plan)
+    return Aim(run, plan.epoch, plan.sites, plan.glass, waived, promoting, memory.asked_to_begin)
 
 
 def _forward(plan: Plan, world: World, memory: Memory) -> Move:
-    if ended := memory.decided(Choice.END):
-        return Ended(Outcome.ENDED_BY_HAND, str(ended[-1].said.get("why", "")), _left_over(plan, memory))
     aim = aim_of(plan, memory)
     if by := _superseded(world, aim):
         return Ended(Outcome.SUPERSEDED, by)
@@ -170,13 +196,14 @@ def _forward(plan: Plan, world: World, memory: Memory) -> Move:
 
 
 def _way_back(plan: Plan, world: World, memory: Memory) -> Move:
-    back = compensation(plan)
-    target = world.database(plan.target)
-    promoting = plan.no_return is not None and memory.is_intended(plan.steps[plan.no_return].key)
+    target, promoting = world.database(plan.target), _is_promoting(plan, memory)
     if promoting and isinstance(target, Unknown):
         step = plan.steps[plan.no_return or 0]
         return Stuck(step, f"{plan.target} may have been promoted: {target.reason}", (Choice.RETRY, Choice.END), plan.epoch)
+    back = compensation(plan, promoting=promoting)
     move = _forward(back, world, Memory(memory.journal, back.epoch))
+    if isinstance(move, Stuck) and plan.no_return is not None and is_unseen(plan.origin, world):
+        return replace(move, choices=(*move.choices[:-1], Choice.UNGRACEFUL, Choice.END))
     return Undo(move.step, move.acts, move.epoch) if isinstance(move, Do) else move
 
 
@@ -209,8 +236,17 @@ def _is_past_return(plan: Plan, world: World) -> bool:
 
 def _may_be_promoted(plan: Plan, world: World, memory: Memory) -> bool:
     unseen = isinstance(world.database(plan.target), Unknown)
-    intended = plan.no_return is not None and memory.is_intended(plan.steps[plan.no_return].key)
-    return _is_past_return(plan, world) or (unseen and intended)
+    return _is_past_return(plan, world) or (unseen and _is_promoting(plan, memory))
+
+
+def _is_promoting(plan: Plan, memory: Memory) -> bool:
+    """Return whether the promotion was asked for, whatever became of it."""
+    return plan.no_return is not None and memory.is_intended(plan.steps[plan.no_return].key)
+
+
+def is_unseen(site: str, world: World) -> bool:
+    """Return whether nothing is seen of a site: neither its agent nor its database."""
+    return isinstance(world.agent(site), Unknown) and isinstance(world.database(site), Unknown)
 
 
 def _superseded(world: World, aim: Aim) -> str:
@@ -231,20 +267,57 @@ def _move(step: Step, plan: Plan, world: World, memory: Memory) -> Move | None:
         return None
     failed = {one.act: memory.failures(step.key, str(one.act)) for one in found}
     possible = [one for one in found if one.state is not State.IMPOSSIBLE and not _is_used_up(failed[one.act], step)]
-    begun = memory.begun(step.key)
+    begun, alone = memory.begun(step.key), _without_origin(step, plan, world, memory)
     if len(possible) < step.needed:
-        return _failed(step, plan, world, why=_reasons(found, failed), epoch=plan.epoch)
+        return alone or _failed(step, plan, world, why=_reasons(found, failed), epoch=plan.epoch)
     if begun is not None and world.at - begun > step.patience:
-        return _failed(step, plan, world, why=f"{step.patience:g} s are over; {_reasons(found, failed)}", epoch=plan.epoch)
-    if step.approvals and not memory.is_intended(step.key) and (asked := _asked(step, plan, world, memory)):
+        why = f"{step.patience:g} s are over; {_reasons(found, failed)}"
+        return alone or _failed(step, plan, world, why=why, epoch=plan.epoch)
+    gated = _gated(step, plan, world, memory)
+    if gated and (asked := alone or _asked(gated, plan, world, memory)):
         return asked
     ready = [one.act for one in possible if one.state is State.READY]
     due = [act for act in ready if world.at >= _next_try(failed[act])]
     if due:
-        return Do(step, tuple(_armed(act, memory) for act in due), plan.epoch)
+        return Do(step, tuple(_armed(act, step, plan, world, memory=memory) for act in due), plan.epoch)
+    if alone:
+        return alone
     pauses = [_next_try(failed[act]) for act in ready]
     until = min([(world.at if begun is None else begun) + step.patience, *pauses])
     return Wait(step, _reasons(found, failed), max(until, world.at + POLL), plan.epoch)
+
+
+def _without_origin(step: Step, plan: Plan, world: World, memory: Memory) -> Move | None:
+    """Return what becomes of a planned move, or of a way back, where nothing is seen of the origin.
+
+    It would undo what it did, which needs the origin as well, while its lease keeps the watcher silent: people are asked at
+    once, since a failover is what remains if the origin is gone.
+    """
+    planned = plan.kind in (Kind.SWITCHOVER, Kind.FAILBACK) and step in plan.steps[: plan.no_return]
+    if not (planned or plan.kind is Kind.ABORT) or not is_unseen(plan.origin, world):
+        return None
+    since, why = memory.unseen_since, f"nothing is seen of {plan.origin}"
+    if since is not None and world.at - since >= UNSEEN:
+        why += f" for {UNSEEN:g} s: a failover is what remains if it does not come back"
+        return Stuck(step, why, choices_at(step, plan, world), plan.epoch)
+    return Wait(step, why, (world.at if since is None else since) + UNSEEN, plan.epoch, plan.origin)
+
+
+def _gated(step: Step, plan: Plan, world: World, memory: Memory) -> Step | None:
+    """Return the step whose gate is to be passed before this one is set about, None if there is none, or it was passed.
+
+    What people, or the policy, let go by holds for the process that set about it: whoever takes the run up may do so hours
+    later. Past the point of no return there is nothing left to ask.
+    """
+    if _is_promoting(plan, memory) or _is_past_return(plan, world):
+        return None
+    if step.approvals:
+        glass = any(isinstance(act, acts.BreakGlass) for act in step.acts)  # each try needs words that count at that time
+        return None if memory.is_under_way(step.key) and not glass else step
+    first, by_itself = plan.steps[0], plan.kind is Kind.FAILOVER and not any(one.approvals for one in plan.steps)
+    if memory.is_taken_up and (by_itself or (first.approvals and not memory.has_acted)):
+        return replace(first, approvals=max(1, first.approvals))
+    return None
 
 
 def _next_try(failures: Failures) -> float:
@@ -255,11 +328,15 @@ def _is_used_up(failures: Failures, step: Step) -> bool:
     return failures.for_good or failures.count > step.retries
 
 
-def _armed(act: Act, memory: Memory) -> Act:
-    """Return an act with what only the journal knows: the signed words of those who break the glass."""
-    if isinstance(act, acts.BreakGlass):
-        return replace(act, approvals=tuple(sorted({one.token for one in memory.approvals if one.gate == "glass"})))
-    return act
+def _armed(act: Act, step: Step, plan: Plan, world: World, *, memory: Memory) -> Act:
+    """Return an act with what only the journal knows: the signed words, that count now, of those who break the glass.
+
+    An agent refuses all of them for one that has expired.
+    """
+    if not isinstance(act, acts.BreakGlass):
+        return act
+    gate = gate_of(plan, step, world, memory.journal.run, memory.initiator)
+    return replace(act, approvals=tuple(sorted({one.token for one in counting(gate, memory.approvals, world.at)})))
 
 
 def _asked(step: Step, plan: Plan, world: World, memory: Memory) -> Move | None:
@@ -283,8 +360,8 @@ def _failed(step: Step, plan: Plan, world: World, *, why: str, epoch: int) -> Mo
 def choices_at(step: Step, plan: Plan, world: World) -> tuple[Choice, ...]:
     """Return what a person may choose at a step that went wrong."""
     choices = [Choice.RETRY]
-    if not step.point_of_no_return:
-        choices.append(Choice.GO_ON)
+    if not step.point_of_no_return and not all(isinstance(act, acts.Begin) for act in step.acts):
+        choices.append(Choice.GO_ON)  # not without the epoch, which is what keeps everybody else from acting
     if plan.kind is not Kind.ABORT and plan.no_return is not None and not _is_past_return(plan, world):
         choices.append(Choice.ABORT)
         if plan.kind in (Kind.SWITCHOVER, Kind.FAILBACK):
@@ -299,5 +376,5 @@ def _reasons(found: Iterable[Standing], failed: dict[Act, Failures]) -> str:
 
 
 def _left_over(plan: Plan, memory: Memory) -> tuple[str, ...]:
-    passed = [f"{entry.step}: {entry.said.get('why', '')}" for entry in memory.decided(Choice.GO_ON)]
-    return (*passed, *plan.owed)
+    went_on = (*memory.decided(Choice.GO_ON), *Memory(memory.journal, memory.epoch + 1).decided(Choice.GO_ON))
+    return (*(f"{entry.step}: {entry.said.get('why', '')}" for entry in went_on), *plan.owed)

@@ -20,6 +20,11 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Useless(Unknown):
+    """A server that was asked, and answered with an error or with nothing that leads anywhere: so do its users fare."""
+
+
+@dataclass(frozen=True)
 class Agreement:
     """Which servers answer as desired, and what each other one lacks, as a sentence."""
 

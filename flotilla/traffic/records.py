@@ -125,6 +125,15 @@ def named_addresses(content: str) -> frozenset[str]:
     return frozenset(_QUOTED.findall(content))
 
 
+def held_addresses(name: str, found: Iterable[Record]) -> frozenset[str]:
+    """Return every address that a server with these records can answer for a name."""
+    there = frozenset[str]()
+    for one in found:
+        if one.name == name and one.type in ADDRESSES:
+            there |= {one.content} if one.type == "A" else named_addresses(one.content)
+    return there
+
+
 def _expression(service: Service, desired: Desired) -> str:
     addresses = _addresses(service, desired)
     if desired.mode.kind is ModeKind.PIN:

@@ -9,7 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from flotilla.traffic.records import ADDRESSES, Record, parse_told
+from flotilla.traffic.records import ADDRESSES, Record, held_addresses, parse_told
 from flotilla.traffic.service import Desired
 
 RecordSet = tuple[str, str]
@@ -31,7 +31,8 @@ def objections(zone: str, wanted: Iterable[Record]) -> tuple[str, ...]:
         for one in records
         if one.type == "LUA" and not _OURS.fullmatch(one.content)
     ]
-    return (*outside, *kinds, *programs, *_unpaired(records))
+    unfit = [] if programs else _unfit(records)  # of what is no list of addresses they cannot be counted
+    return (*outside, *kinds, *programs, *_unpaired(records), *unfit)
 
 
 def epochs(records: Iterable[Record]) -> Mapping[str, Desired]:
@@ -75,6 +76,21 @@ def _unpaired(records: list[Record]) -> list[str]:
     return [f"{name} comes without a record of its epoch in the same change" for name in sorted(where - said)] + [
         f"the epoch of {name} comes without its addresses in the same change" for name in sorted(said - where)
     ]
+
+
+def _unfit(records: list[Record]) -> list[str]:
+    """Return where what is said of an epoch, and what would be answered under it, cannot both be so."""
+    found = []
+    said = [one.name for one in records if one.type == "TXT" and one.name.startswith(_EPOCH)]
+    for name, desired in epochs(records).items():
+        sites, there = ", ".join(sorted(desired.authorised)) or "no site", held_addresses(name, records)
+        if said.count(_EPOCH + name) > 1:
+            found.append(f"{name} comes with {said.count(_EPOCH + name)} records of its epoch, where one is expected")
+        if desired.primary not in desired.authorised:
+            found.append(f"{name} is written at {desired.primary}, and authorised would be {sites}")
+        if there and len(there) != len(desired.answered):
+            found.append(f"{name} would be answered by {len(there)} addresses for {len(desired.answered)} sites")
+    return found
 
 
 def _sets(records: Iterable[Record]) -> dict[RecordSet, list[Record]]:

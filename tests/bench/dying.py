@@ -48,6 +48,7 @@ def to_remote(field: Field, rate: float) -> Died:
     field.home()
     with users(field, rate) as load:
         load.wait(WARM)
+        field.sampled()
         for site in CITY:
             lab.kill(site)
         going = field.begin("failover", "--to", REMOTE, "--break-glass", "--as", "carol", "--reason", "benchmark")

@@ -67,6 +67,7 @@ def _ours(field: Field, target: str) -> Mapping[str, float]:
     plan = planned(ground, asked)
     alice = Person("alice", field.keys / "alice.pem", "benchmark")
     people = Agreeing(SignedAnswers(ground.recovery, ground.connections), ground, alice)
+    people.was_shown(plan)
     run = begun(ground, asked, plan)
     ended: Ended = walked(ground, run, people)
     assert ended.outcome is Outcome.VERIFIED, ended

@@ -105,6 +105,22 @@ def test_two_histories_part_at_their_last_common_position(
     assert expected == parting(ours, theirs)
 
 
+@pytest.mark.parametrize(
+    ("ours", "parting", "expected"),
+    [
+        (ONE, (1, 400), [(1, 400, None)]),
+        (TWO, (1, 500), [(2, 500, None)]),  # it was promoted itself where the other one left: all of it is on its own timeline
+        (TWO, (1, 400), [(1, 400, 500), (2, 500, None)]),
+        (THREE, (1, 400), [(1, 400, 500), (2, 500, 900), (3, 900, None)]),
+        (THREE, (2, 700), [(2, 700, 900), (3, 900, None)]),
+    ],
+)
+def test_what_is_beyond_a_fork_is_a_piece_of_each_timeline_since(
+    ours: tuple[Stretch, ...], parting: tuple[int, int], expected: list[tuple[int, int, int | None]]
+) -> None:
+    assert expected == [(one.timeline, one.begin, one.end) for one in history.beyond(ours, *parting)]
+
+
 def test_histories_that_never_were_one_are_refused() -> None:
     with pytest.raises(Permanent, match="no timeline in common"):
         parting((Stretch(4, None),), ONE)
@@ -250,5 +266,26 @@ def test_what_is_discarded_is_counted() -> None:
 
     assert (found.records, found.commits, found.first, found.last) == (5, 1, "0/0305A1B8", "0/0305A350")
     assert found.rows == {("1663/16384/16390", "INSERT"): 2, ("1663/16384/16400", "HOT_UPDATE"): 1}
-    assert "1 committed transactions: 2 INSERT in 1663/16384/16390" in found.told()
-    assert discarded([]).told() == "nothing is discarded"
+    assert "1 committed transactions: 2 INSERT in 1663/16384/16390" in found.told({})
+    assert discarded([]).told({}) == "nothing"
+
+
+def test_what_is_discarded_is_told_by_the_names_of_tables_where_they_are_known() -> None:
+    found, names = discarded(DUMP.splitlines()), {"1663/16384/16390": "public.orders"}
+    rows = found.shown(names)["rows"]
+
+    assert found.relations == ("1663/16384/16390", "1663/16384/16400")
+    assert "2 INSERT in public.orders, 1 HOT_UPDATE in 1663/16384/16400" in found.told(names)
+    assert rows == [
+        {"relation": "1663/16384/16390", "name": "public.orders", "change": "INSERT", "count": 2},
+        {"relation": "1663/16384/16400", "name": "", "change": "HOT_UPDATE", "count": 1},
+    ]
+
+
+def test_counts_of_two_timelines_are_one() -> None:
+    found = discarded([])
+    for _ in range(2):
+        found.add(discarded(DUMP.splitlines()))
+
+    assert (found.records, found.commits, found.first, found.last) == (10, 2, "0/0305A1B8", "0/0305A350")
+    assert found.rows == {("1663/16384/16390", "INSERT"): 4, ("1663/16384/16400", "HOT_UPDATE"): 2}

@@ -133,6 +133,18 @@ def test_one_other_of_three_is_support_and_a_higher_epoch_is_none() -> None:
     assert supported_at({}, 7, 20.0) == 20.0
 
 
+def test_who_hears_of_a_primary_made_after_it_has_no_support_though_all_keep_to_one_epoch() -> None:
+    watch, heard = Watch(10.0, supported=0.0), contacts(b=(15.0, 8), c=(15.0, 8))
+    rival = {**heard, "b": Contact(True, 15.0, 8, primary_epoch=8, is_standby=False)}
+    rewound = {**heard, "b": Contact(True, 15.0, 8, primary_epoch=8, is_standby=True)}
+
+    assert supported_at(rewound, 8, 15.0, since=7) == 15.0
+    assert supported_at(rival, 8, 15.0, since=8) == 15.0  # it is that very primary's peer at an abort, or older
+    assert supported_at(rival, 8, 15.0, since=7) is None
+    assert supported_at(rival, 8, 15.0, since=7, glass=True) is None
+    assert "b was made primary at epoch 8, after 7 here" in watch.look(rival, 8, 15.0, since=7)
+
+
 def test_of_five_two_others_have_to_answer() -> None:
     found = contacts(b=(10.0, 7), c=(9.0, 7), d=(None, 0), e=(None, 0))
 

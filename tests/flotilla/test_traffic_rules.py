@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flotilla.facts import Unknown
-from flotilla.traffic.records import Foreign, Held, Holding, Nothing, Record, records
-from flotilla.traffic.rules import Automatic, Pace, refusals
+from flotilla.traffic.records import Record, records
+from flotilla.traffic.rules import refusals
 from flotilla.traffic.service import AUTO, Desired, drained, pinned
 from flotilla.traffic.zone import changes, objections, staleness
 from tests.flotilla.trafficset import CITY, REMOTE, SHOP, SITES, desired
 
 ALONE = frozenset({"same-city"})
+CITIES = {site.name: site.city for site in SITES}
 
 
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
         (desired(sites=frozenset()), "no site would be authorised"),
-        (desired(sites=ALONE, mode=drained("same-city")), "leaves no authorised site"),
-        (desired(sites=ALONE, mode=pinned("production")), "names a site that is not authorised"),
-        (desired(sites=CITY | REMOTE), "in different cities and would be authorised together"),
-        (desired(sites=REMOTE), "promote remote first"),
-        (desired(primary="remote"), "promote production first"),
-        (desired(sites=CITY | {"mars"}), "no site 'mars'"),
-        (desired(primary="mars"), "no site 'mars'"),
+        (desired(sites=CITY | REMOTE), "would be authorised together; one city serves at a time"),
+        (desired(sites=REMOTE), "production is primary and would not be authorised"),
+        (desired(primary="remote"), "remote is primary and would not be authorised"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_change_that_would_harm_is_refused_in_a_sentence(wanted: Desired, words: str) -> None:
-    assert any(words in sentence for sentence in refusals(SHOP, wanted, {}))
+    assert any(words in sentence for sentence in refusals(wanted, CITIES, None))
 
 
 @pytest.mark.parametrize(
@@ -39,67 +37,25 @@ def test_a_change_that_would_harm_is_refused_in_a_sentence(wanted: Desired, word
     [
         desired(),
         desired(primary="same-city"),
-        desired(sites=ALONE),
-        desired(mode=drained("production")),
-        desired(mode=pinned("same-city")),
+        desired(primary="same-city", sites=ALONE),
         desired(primary="remote", sites=REMOTE),
     ],
 )
 def test_what_a_recovery_wants_is_allowed(wanted: Desired) -> None:
-    assert (
-        refusals(SHOP, wanted, {"production": Nothing(), "same-city": Held(desired(6)), "remote": Unknown("remote", "away")})
-        == ()
-    )
+    assert not [*refusals(wanted, CITIES, None), *refusals(wanted, CITIES, desired(wanted.epoch))]
 
 
-def test_an_epoch_below_what_any_server_holds_is_refused() -> None:
-    held: dict[str, Holding | Unknown] = {"production": Held(desired(6)), "remote": Held(desired(8))}
+def test_an_epoch_below_what_the_server_holds_is_refused() -> None:
+    (sentence,) = refusals(desired(7), CITIES, desired(8))
 
-    (sentence,) = refusals(SHOP, desired(7), held)
-
-    assert "the server at remote holds epoch 8" in sentence
-    assert refusals(SHOP, desired(8), held) == ()
-
-
-def test_by_itself_traffic_changes_only_after_a_while() -> None:
-    (sentence,) = refusals(SHOP, desired(), {}, Automatic(1000.0, [955.0]))
-
-    assert "the last automatic change was 45 s ago; 60 s must lie between two" in sentence
-    assert refusals(SHOP, desired(), {}, Automatic(1000.0, [940.0])) == ()
-    assert refusals(SHOP, desired(), {}) == ()
-
-
-def test_by_itself_traffic_changes_only_so_often() -> None:
-    pace = Pace(between=0, an_hour=3)
-
-    (sentence,) = refusals(SHOP, desired(), {}, Automatic(10_000.0, [7000.0, 8000.0, 9000.0], pace))
-
-    assert "3 automatic changes within an hour" in sentence
-    assert refusals(SHOP, desired(), {}, Automatic(10_000.0, [6000.0, 8000.0, 9000.0], pace)) == ()
-
-
-@pytest.mark.parametrize(
-    ("held", "words"),
-    [
-        ({"remote": Foreign("a stray record")}, "what Flotilla has not written"),
-        ({"remote": Unknown("remote", "away")}, "no server could be seen"),
-    ],
-)
-def test_by_itself_traffic_does_not_change_where_it_is_not_known(held: dict[str, Holding | Unknown], words: str) -> None:
-    (sentence,) = refusals(SHOP, desired(), held, Automatic(0.0))
-
-    assert words in sentence
-    assert refusals(SHOP, desired(), held) == ()
+    assert "epoch 8 is there, this change is of epoch 7" in sentence
 
 
 @given(st.sets(st.sampled_from([site.name for site in SITES])), st.sampled_from([site.name for site in SITES]))
 def test_whatever_is_allowed_sends_users_to_the_city_of_the_primary(sites: set[str], primary: str) -> None:
     wanted = Desired(1, primary, frozenset(sites), AUTO)
-    if refusals(SHOP, wanted, {}):
-        return
-    cities = {SHOP.site(name).city for name in wanted.answered}
-
-    assert cities == {SHOP.site(primary).city}
+    if not [*refusals(wanted, CITIES, None)]:
+        assert {CITIES[name] for name in wanted.answered} == {CITIES[primary]}
 
 
 def test_a_server_takes_only_whole_changes_of_its_own_zone() -> None:
@@ -132,6 +88,33 @@ def test_a_server_takes_no_other_program(content: str) -> None:
     (sentence,) = objections("example.", [Record("shop.example.", "LUA", 5, content), txt])
 
     assert "neither a list of addresses nor a check of them" in sentence
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("epoch=7 primary=production sites=", "written at production, and authorised would be no site"),
+        ("epoch=7 primary=production sites=same-city", "written at production, and authorised would be same-city"),
+        ("epoch=7 primary=production sites=production", "answered by 2 addresses for 1 sites"),
+        ("epoch=7 primary=production sites=production,remote,same-city", "answered by 2 addresses for 3 sites"),
+        ("epoch=7 primary=production sites=production,same-city mode=pin:production", "answered by 2 addresses for 1 sites"),
+    ],
+)
+def test_a_server_takes_no_epoch_that_does_not_fit_its_addresses(said: str, words: str) -> None:
+    checked, txt = records(SHOP, desired())
+    plain = [one for one in records(SHOP, desired(), checked=False) if one.type == "A"]
+
+    for answer in ([checked], plain):
+        assert any(words in one for one in objections("example.", [*answer, replace(txt, content=f'"{said}"')]))
+
+
+def test_a_server_takes_one_epoch_of_a_service() -> None:
+    lua, txt = records(SHOP, desired())
+    (_, later) = records(SHOP, desired(8))
+
+    assert objections("example.", [lua, txt, later]) == (
+        "shop.example. comes with 2 records of its epoch, where one is expected",
+    )
 
 
 def test_a_server_takes_no_other_kind_of_record() -> None:

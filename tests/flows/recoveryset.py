@@ -14,7 +14,7 @@ from flotilla.recovery import acts, recording
 from flotilla.recovery.config import Approver, Recovery
 from flotilla.recovery.journal import Journal
 from flotilla.recovery.steps import Kind, Mode, Phase, Plan, Step
-from flotilla.recovery.walking import Ask, Ended, Stuck
+from flotilla.recovery.walking import Ask, Ended, Replan, Stuck
 from flows.doing import Doer
 from flows.eyes import Eyes
 from flows.walker import Run, Walker
@@ -113,5 +113,5 @@ class Stand:
         return lambda: recovery_leases.seen(self.ways[site])
 
 
-def _no_replan(made: Plan, why: str) -> Plan:
-    raise AssertionError(f"{made.title} is not to be planned anew: {why}")
+def _no_replan(made: Plan, move: Replan) -> Plan:
+    raise AssertionError(f"{made.title} is not to be planned anew: {move.why}")

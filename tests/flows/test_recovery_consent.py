@@ -7,18 +7,22 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from flotilla.errors import Permanent
 from flotilla.recovery import acts
 from flotilla.recovery.approvals import APPROVE, REJECT, Gate, claims
 from flotilla.recovery.choosing import claims_of
-from flotilla.recovery.journal import Journal, Wrote
+from flotilla.recovery.journal import Entry, Journal, Wrote
 from flotilla.recovery.memory import Choice
 from flotilla.recovery.steps import Phase, Step
 from flotilla.recovery.walking import Ask, Stuck
 from flows import consent
+from flows.agreeing import Agreeing
+from flows.answering import Person
 from flows.consent import SignedAnswers
 from tasks import answer_box
 from tasks.clusters import Connection
@@ -39,6 +43,7 @@ class Desk:
     ways: Mapping[str, Connection]
     people: SignedAnswers
     journal: Journal
+    known: Mapping[str, str]
 
     @property
     def gate(self) -> Gate:
@@ -71,7 +76,7 @@ def desk(ways: Mapping[str, Connection], tmp_path: Path, monkeypatch: pytest.Mon
     people = {name: new_key(tmp_path / name) for name in ("alice", "bob", "eve")}
     del people["eve"]
     run = f"consent-{secrets.token_hex(3)}"
-    yield Desk(tmp_path, ways, SignedAnswers(recovery_of(**people), ways), Journal(run))
+    yield Desk(tmp_path, ways, SignedAnswers(recovery_of(**people), ways), Journal(run), people)
     for one in ways.values():
         one.request("DELETE", answer_box.KIND.path(NAMESPACE, f"flotilla-recovery-{run}-answers"))
 
@@ -133,3 +138,43 @@ def test_an_approval_is_no_choice_and_a_choice_no_approval(desk: Desk) -> None:
     assert [("bob", "retry")] == desk.taken(desk.stuck)
     desk.journal = replace(desk.journal, entries=())
     assert [("alice", APPROVE)] == desk.taken(desk.ask)
+
+
+def doubt(desk: Desk, journal: Journal) -> str:
+    try:
+        consent.vouched_for(journal, recovery_of(**desk.known))
+    except Permanent as error:
+        return str(error)
+    return ""
+
+
+def test_what_stands_in_a_journal_as_somebodys_word_was_signed_by_them(desk: Desk) -> None:
+    desk.say(desk.word("alice"))
+    desk.taken(desk.ask)
+    desk.say(claims_of(desk.journal.run, desk.stuck, Choice.RETRY, "bob", "mended", time.time()))
+    desk.taken(desk.stuck)
+    approval, choice = desk.journal.entries
+
+    assert "" == doubt(desk, desk.journal)
+    for forged, why in (
+        (Entry(1.0, Wrote.APPROVED, "bob", EPOCH, "drain", {**approval.said, "token": "no token at all"}), "does not hold"),
+        (Entry(1.0, Wrote.APPROVED, "bob", EPOCH, "drain", {**approval.said, "name": "bob"}), "differs in name"),
+        (Entry(1.0, Wrote.APPROVED, "alice", EPOCH, "drain", {**approval.said, "plan": "q" * 64}), "differs in plan"),
+        (Entry(1.0, Wrote.DECIDED, "bob", EPOCH, "drain", {**choice.said, "choice": "go on"}), "differs in decision"),
+        (Entry(1.0, Wrote.DECIDED, "bob", EPOCH, "promote", choice.said), "differs in gate"),
+        (Entry(1.0, Wrote.DECIDED, "plan", EPOCH, "drain", {"choice": "ungraceful", "why": ""}), "does not hold"),
+        (Entry(1.0, Wrote.PLANNED, "zoe", EPOCH + 1), "nobody decided"),
+    ):
+        told = doubt(desk, desk.journal.with_entry(forged))
+        assert "was forged: entry 3" in told
+        assert why in told
+
+
+def test_a_key_agrees_to_the_plan_that_its_owner_was_shown_and_to_no_other(desk: Desk) -> None:
+    ground = SimpleNamespace(connections=desk.ways)
+    agreeing = Agreeing(desk.people, ground, Person("alice", desk.keys / "alice", "as shown"))  # type: ignore[arg-type]
+    assert desk.journal is agreeing.answer(desk.ask, desk.journal)
+
+    agreeing.was_shown(SimpleNamespace(hash="p" * 64))  # type: ignore[arg-type]
+
+    assert ["alice"] == [entry.who for entry in agreeing.answer(desk.ask, desk.journal).entries]

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -167,3 +168,21 @@ def test_replication_is_sampled_once_a_second_by_the_clock_of_the_looks_and_what
     assert [(100, 90), (102, 92)] == [(sample.position, sample.lags[0].flushed) for sample in eyes.samples[:2]]
     assert isinstance(seen, DatabaseSeen)
     assert 2.0 == seen.at - world.earlier[SITE].at
+
+
+def test_a_change_of_what_commits_wait_for_is_sampled_at_once() -> None:
+    """It may be the last thing that anybody sees of a primary."""
+    looks = iter([(1000.0, ("same-city",)), (1000.1, ("same-city",)), (1000.2, ())])
+    last = (1000.3, tuple[str, ...]())
+
+    def look() -> DatabaseSeen:
+        at, waits = next(looks, last)
+        return replace(primary(at, 100), synchronous=waits, weakened=("role app",) if at > 1000.0 else ())
+
+    with looking(DATABASE, look) as eyes:
+        eyes.hurry(True)
+        while len(eyes.samples) < 3:
+            eyes.changed(eyes.changed(-1, 0), 1)
+
+    told = [(one.at, one.sync, one.weakened) for one in eyes.samples[:3]]
+    assert [(1000.0, ("same-city",), ()), (1000.1, ("same-city",), ("role app",)), (1000.2, (), ("role app",))] == told

@@ -24,6 +24,7 @@ from flotilla.recovery.refusals import primary_of
 from flows.check import read_fleet
 from flows.recovering import Ground, opened
 from lab.status import LabStatus
+from tasks import replication_samples
 from tasks.clusters import connect, forget_connections
 from tasks.manifests import load_application
 from tasks.scene import GROUND, scene_of
@@ -182,6 +183,11 @@ class Field:
     def world(self) -> World:
         """Look at everything anew."""
         return self.ground.look().eyes.world()
+
+    def sampled(self) -> None:
+        """Have the samples of replication kept, as a watcher does every few seconds."""
+        for connection in self.ground.connections.values():
+            replication_samples.put(connection, self.ground.look().eyes.samples)
 
     @property
     def primary(self) -> str:

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import psycopg
 
-from flotilla.ledger import Verdict, judge, parse_ledger
+from flotilla.ledger import Verdict, parse_ledger
 from flotilla.recovery.config import Recovery
-from lab.errors import LabError
-from lab.load import ids_at
+from lab.load import judged
 from tests.conftest import ROOT
 from tests.recovery.field import SITES, Field, until
 
@@ -37,14 +36,7 @@ class Users:
 
     def judged(self) -> Verdict:
         """Return what became of what was promised until now: the ledger is read first, the orders after it."""
-        attempts = parse_ledger(self.file.read_text())
-        problems = []
-        for url in self.urls:
-            try:
-                return judge(attempts, ids_at(url))
-            except OSError as error:
-                problems.append(f"{url}: {error}")
-        raise LabError(f"no application tells which orders there are: {problems}")
+        return judged(parse_ledger(self.file.read_text()), self.urls)
 
     def stop(self) -> Verdict:
         """Let them place no more orders, have those in doubt settled, and return what became of all promises."""

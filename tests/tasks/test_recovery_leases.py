@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -79,6 +80,24 @@ def test_it_is_renewed_by_its_holder_and_refused_to_anybody_else_by_name(one: Co
     with pytest.raises(Transient, match="run run-a holds the lease"):
         take(one, "run-b", 4, "plan-b")
     assert "run-a" == told(one).holder
+
+
+@pytest.mark.parametrize("minutes", [-60, 60])
+def test_a_clock_that_is_wrong_takes_no_lease_from_anybody_and_keeps_none_for_ever(
+    one: Connection, monkeypatch: pytest.MonkeyPatch, minutes: int
+) -> None:
+    right = recovery_leases._clock
+    monkeypatch.setattr(recovery_leases, "_clock", lambda: right() + timedelta(minutes=minutes))
+    take(one, "run-a", 3, "plan-a")
+    with pytest.raises(Transient, match="run run-a holds the lease"):
+        take(one, "run-b", 4, "plan-b")
+    monkeypatch.undo()
+    monkeypatch.setattr(recovery_leases, "NAME", NAME)
+
+    with pytest.raises(Transient, match="run run-a holds the lease"):
+        take(one, "run-b", 4, "plan-b")
+    renewed = datetime.fromisoformat(live(one)["spec"]["renewTime"].replace("Z", "+00:00"))
+    assert abs(renewed - right()) < timedelta(minutes=1)
 
 
 def test_what_a_run_no_longer_renews_another_takes_with_what_stands_in_it(one: Connection) -> None:

@@ -135,6 +135,43 @@ def test_two_processes_that_walk_one_run_are_told_so(opened: Opened, ways: Mappi
         opened("elsewhere")
 
 
+def test_whoever_took_a_run_up_goes_on_though_the_dead_wrote_something_that_nobody_heard_of(
+    opened: Opened, ways: Mapping[str, Connection], tmp_path: Path, run: str
+) -> None:
+    near, far = {"production": ways["production"]}, {name: ways[name] for name in ("same-city", "remote")}
+    dead = opened("here", near)
+    write(dead, "leases")
+    dead.settled(1, 20)
+    other = opened("elsewhere", {**near, **far})
+    assert other.settled(len(ways), 20), other.errors
+    write(dead, "begin")  # the last that it wrote: production has it, which nobody else reaches
+    assert dead.settled(1, 20), dead.errors
+    other.keep(other.journal.with_entry(Entry(2.0, Wrote.RESUMED, "bob")))
+    until(lambda: all(len(copy_of(one, run).entries) == 2 for one in far.values()))
+
+    assert other.settled(len(ways), 20), other.errors
+    write(dead, "drain")  # as it was not dead after all: it is told, and writes no more
+    until(lambda: bool(dead.errors))
+    with pytest.raises(Permanent, match="another process walks it|different ways"):
+        write(dead, "fence")
+
+    assert ["leases", ""] == steps(opened("here").journal)
+    assert "drain" in (tmp_path / "here" / f"{run}.forked").read_text()
+
+
+def test_a_copy_that_nobody_can_read_stops_nobody(opened: Opened, ways: Mapping[str, Connection], run: str) -> None:
+    first = opened("here")
+    write(first, "leases")
+    assert first.settled(len(ways), 20), first.errors
+    first.close(20)
+    put(ways["remote"], run, "")
+    second = opened("here")
+    write(second, "begin")
+
+    assert ["leases", "begin"] == steps(second.journal)
+    assert second.settled(len(ways), 20), second.errors
+
+
 def test_one_who_is_behind_another_process_writes_nothing_over(
     opened: Opened, ways: Mapping[str, Connection], run: str
 ) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from flotilla.facts import Unknown
 from flotilla.recovery import acts
@@ -23,6 +23,7 @@ from flotilla.recovery.facts import (
     Fork,
     Lag,
     LeaseSeen,
+    Peer,
     Process,
     Sample,
     Slot,
@@ -35,6 +36,15 @@ SITES = (P, S, R)
 SIZE = 100  # bytes of a record
 ISOLATION = 10.0  # seconds: recovery.isolation of the fleet file
 SYSTEM = "7200000000000000001"
+
+
+class Heard(NamedTuple):
+    """What an agent last heard of another one: when, its epoch, if people broke the glass for it, since when it is primary."""
+
+    at: float
+    epoch: int
+    glass: bool
+    made_primary: int
 
 
 @dataclass
@@ -63,6 +73,7 @@ class Node:
     heard: int = 0  # the highest epoch that another agent ever spoke of to this one
     accepted: float = 0.0  # when the epoch was
     supported: float = 1000.0  # when its agent last heard of nobody with a higher epoch, from anybody
+    contacts: dict[str, Heard] = field(default_factory=dict)  # how its agent last heard of the others: never changed in place
 
     @property
     def timeline(self) -> int:
@@ -182,26 +193,41 @@ class Fleet:
         if len(primaries) == 1:
             node = primaries[0]
             lags = tuple(Lag(site, SIZE * len(self.nodes[site].wal), 0.1) for site in SITES if self.streams(site))
-            self.sample = Sample(self.now, node.site, SIZE * len(node.wal), lags, 100, node.sync)
+            weakened = ("role app",) if self.weakened else ()
+            self.sample = Sample(self.now, node.site, SIZE * len(node.wal), lags, 100, node.sync, weakened)
 
     # -- time and faults ----------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
         """Time has passed: agents notice that they are alone, and start what may start."""
+        self.take_sample()
+        self.hear()
         for site in SITES:
             node = self.nodes[site]
             reached = [self.nodes[one].epoch for one in SITES if one != site and self.reaches(site, one)]
             node.heard = max([node.heard, *reached]) if node.alive else node.heard
             friends = [one for one in SITES if one != site and self.reaches(site, one) and self.nodes[one].epoch <= node.epoch]
-            node.supported = self.now if friends else node.supported
+            replaced = any(one.made_primary > node.made_primary for one in node.contacts.values())
+            node.supported = self.now if friends and not replaced else node.supported
             if node.primary and self.now - node.supported >= ISOLATION and not node.glass:
                 node.running, node.stopped = False, ""
                 self.told.append(f"isolation rule: {site} stopped by its own agent")
             if node.alive and not node.running and node.autostart:
                 self.boot(site)
 
+    def hear(self) -> None:
+        """Agents ask each other, all the time."""
+        for site, node in self.nodes.items():
+            reached = {one: self.nodes[one] for one in SITES if one != site and self.reaches(site, one)}
+            said = {
+                one: Heard(self.now, other.epoch, other.glass, 0 if other.signal else other.made_primary)
+                for one, other in reached.items()
+            }
+            node.contacts = {**node.contacts, **said}
+
     def boot(self, site: str) -> None:
         node = self.nodes[site]
+        node.contacts = node.contacts if node.alive else {}
         node.alive = True
         if not node.autostart or node.broken:
             return
@@ -215,6 +241,8 @@ class Fleet:
             self.told.append(f"{site} starts as {'standby' if node.signal else 'primary'}")
 
     def die(self, site: str) -> None:
+        self.take_sample()
+        self.hear()
         node = self.nodes[site]
         node.alive = node.running = False
         node.stopped = ""
@@ -367,7 +395,8 @@ class Fleet:
         if self.sample is None:
             return ()
         after.take_sample()
-        return tuple(replace(after.sample or self.sample, at=self.now - ago) for ago in (1200.0, 600.0, 300.0, 0.0))
+        newest = after.sample or self.sample
+        return tuple(replace(newest, at=newest.at - ago) for ago in (1200.0, 600.0, 300.0, 0.0))
 
     def _unseen(self, site: str) -> bool:
         return site in self.dark | self.cut or not self.nodes[site].alive
@@ -426,7 +455,19 @@ class Fleet:
             fenced=node.fenced,
             control=Control(state, SYSTEM, node.checkpointed, last),
             epoch_age=self.now - node.accepted,
+            peers=self._peers(site),
             forks=forks,
+            isolation=ISOLATION,
+        )
+
+    def _peers(self, site: str) -> tuple[Peer, ...]:
+        self.hear()
+        heard = {one: self.nodes[site].contacts.get(one) for one in SITES if one != site}
+        return tuple(
+            Peer(one, self.reaches(site, one), self.now - said.at, said.epoch, "", said.glass, ISOLATION)
+            if said
+            else Peer(one, reached=False)
+            for one, said in heard.items()
         )
 
     def _lease(self, site: str) -> LeaseSeen | Unknown:
@@ -465,4 +506,5 @@ def fleet() -> Fleet:
         {P: True, S: True, R: False},
     )
     made.clients()
+    made.hear()
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,12 +11,23 @@ from hypothesis import strategies as st
 
 from flotilla.facts import Unknown
 from flotilla.recovery import acts, approvals, goals, recording, steps
+from flotilla.recovery.aim import Aim
 from flotilla.recovery.approvals import Approval, Gate, accepted, agreed, claims
-from flotilla.recovery.facts import AgentSeen, DatabaseSeen, Follower, LeaseSeen, World
+from flotilla.recovery.facts import AgentSeen, DatabaseSeen, Follower, Lag, LeaseSeen, Peer, Process, Sample, World
 from flotilla.recovery.loss import APART, Certainty, statement
 from flotilla.recovery.memory import Choice
 from flotilla.recovery.planning import Terms, plan_for
-from flotilla.recovery.policy import Automatic, Occasion, Policy, reasons_to_ask
+from flotilla.recovery.policy import (
+    PATIENCE,
+    Automatic,
+    Occasion,
+    Policy,
+    WhenSyncIsLost,
+    about_lost_sync,
+    reasons_to_ask,
+    waited_for_in_vain,
+)
+from flotilla.recovery.proofs import unproved
 from flotilla.recovery.recording import Decision
 from flotilla.recovery.refusals import Asked, Forced, NotPlanned, Trigger
 from flotilla.recovery.rejoining import due
@@ -118,6 +130,15 @@ def test_a_second_recovery_is_refused_until_redundancy_is_back_or_a_named_person
     assert "is named" in refused(replace(asked, forced=Forced(" ", "")), made.world())
 
 
+def test_who_was_seen_to_wait_for_nobody_before_it_died_is_not_protected_whatever_the_leases_say():
+    made = fleet()
+    made.nodes[P].sync = ()
+    made.die(P)
+
+    assert "same-city is not synchronous at production again" in refused(failover(), made.world())
+    assert isinstance(plan_for(failover(), lost(P).world(), LAYOUT), Plan)
+
+
 def test_without_a_majority_only_broken_glass_plans():
     world = lost(P, S).world()
 
@@ -218,8 +239,6 @@ def test_of_two_that_commits_may_have_waited_for_both_have_to_be_read():
 
 
 def test_what_is_lost_to_remote_is_estimated_from_the_last_samples():
-    from flotilla.recovery.facts import Lag, Sample
-
     world = lost(P, S).world()
     samples = (
         Sample(990.0, P, 10_000_000, (Lag(R, 10_000_000, 0.0),), 1000),
@@ -244,6 +263,89 @@ def test_samples_that_were_not_taken_for_long_make_a_loss_that_is_seen_no_larger
     assert isinstance(had, DatabaseSeen)
 
     assert statement(R, P, seen, LAYOUT).bytes == had.position - has.position + 10 * APART
+
+
+def dead(*, samples: tuple[Sample, ...] = (), ago: float = 1.0) -> World:
+    """Production is gone, last heard of so long ago."""
+    world = lost(P).world()
+    agents = {site: replace(agent, peers=(Peer(P, False, ago, 1),)) for site in (S, R) if (agent := seen_agent(world, site))}
+    return replace(world, samples=samples, agents={**world.agents, **agents})
+
+
+def seen_agent(world: World, site: str) -> AgentSeen:
+    agent = world.agent(site)
+    assert isinstance(agent, AgentSeen)
+    return agent
+
+
+BEFORE = 3.0  # seconds before now
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"sync": ()}, "commits at production wait for nobody, whatever the leases say, as it was seen 3.0 s ago"),
+        ({"sync": (R,)}, "commits at production wait for remote, whatever the leases say"),
+        ({"sync": (S, R)}, "commits at production wait for same-city, remote, whatever the leases say"),
+        ({"weakened": ("production: synchronous_commit is local",)}, "some commit without waiting: production: synchronous"),
+        ({"at": fleet().now - 9.0}, "production was heard of 8 s after it was last seen what its commits wait for"),
+        (None, "production is not seen, and no sample tells what its commits waited for"),
+    ],
+)
+def test_leases_alone_prove_no_loss_of_nothing_once_the_primary_is_gone(changes: dict[str, Any] | None, why: str):
+    sample = Sample(fleet().now - BEFORE, P, 300, sync=(S,))
+    good, bad = dead(samples=(sample,)), dead(samples=() if changes is None else (replace(sample, **changes),))
+
+    assert statement(S, P, good, LAYOUT).is_nothing
+    assert why in statement(S, P, bad, LAYOUT).why
+    assert not statement(S, P, bad, LAYOUT).is_nothing
+    assert [step.approvals for step in planned(failover(S), good, Terms(automatic=True)).steps if step.approvals] == []
+
+
+def test_what_a_hand_changed_at_a_primary_that_is_seen_proves_no_loss_of_nothing():
+    world = fleet().world()
+
+    assert statement(S, P, replace(world, samples=()), LAYOUT).is_nothing  # a fleet that was just adopted has no samples
+    by_hand = statement(S, P, with_database(world, P, synchronous=()), LAYOUT)
+    assert by_hand.why == "commits at production wait for nobody, whatever the leases say"
+
+
+def test_what_nobody_sampled_is_charged_with_the_highest_rate_of_the_last_minute():
+    """890 s at 1 kB/s; then the line between cities is cut, 20 MB/s are written for 10 s, and the city dies."""
+    quiet = [Sample(float(at), P, 1000 * at, (Lag(R, 1000 * at, 0.03),)) for at in range(890)]
+    loaded = [Sample(float(at), P, 889_000 + 20_000_000 * (at - 889)) for at in range(890, 900)]
+    world = with_database(lost(P, S).world(), R, position=889_000)
+    agent = replace(seen_agent(world, R), peers=(Peer(P, False, 1.0, 1),))
+    seen = replace(world, at=901.0, samples=(*quiet, *loaded), agents={**world.agents, R: agent})
+    found = statement(R, P, seen, LAYOUT)
+
+    assert found.bytes is not None
+    assert 220_000_000 <= found.bytes <= 240_000_000
+    assert found.seconds == pytest.approx(900.0 + 1.0 - 889.0)
+
+
+def test_copies_of_samples_by_two_clocks_make_no_rate_of_their_own():
+    ours = [Sample(float(at), P, 1000 * at) for at in range(100)]
+    theirs = [Sample(at + 0.001, P, 1000 * at + 500) for at in range(100)]
+    together = tuple(sorted((*ours, *theirs), key=lambda one: one.at))
+    seen = replace(with_database(fleet().world(), P, position=99_500), samples=together)
+
+    assert statement(R, P, with_database(seen, R, position=99_000), LAYOUT).bytes == pytest.approx(500 + 1000, rel=0.1)
+
+
+def test_what_was_written_since_people_agreed_is_theirs_to_decide_again():
+    world = dead(samples=(Sample(998.0, P, 99_000), Sample(999.0, P, 100_000)), ago=1.0)
+    stated = statement(R, P, world, LAYOUT)
+    agreed_to = goals.MostAdvanced(R, P, proven=False, at_most=stated.bytes)
+    lives = replace(world, at=world.at + 60.0)  # and its agent was heard of a second ago still
+    moved_on = replace(world, at=world.at + 60.0, agents=dead(ago=61.0).agents)
+
+    assert unproved(agreed_to, world, Aim("run-1", 2)) == ""
+    assert unproved(agreed_to, moved_on, Aim("run-1", 2)) == ""
+    assert f"bytes of production are missing at remote, {stated.bytes} were agreed" in unproved(agreed_to, lives, Aim("r", 2))
+    stopped = replace(seen_agent(fleet().world(), P), process=Process.STOPPED, control=Unknown(P, "unreadable"))
+    assert unproved(agreed_to, replace(lives, agents={**lives.agents, P: stopped}), Aim("run-1", 2)) == ""
+    assert "nothing tells any more" in unproved(agreed_to, replace(world, samples=()), Aim("r", 2))
 
 
 def test_without_any_sample_nobody_knows_what_is_lost():
@@ -468,8 +570,7 @@ def test_nobody_goes_back_while_the_target_may_have_been_promoted_and_is_not_see
 def test_a_graceful_move_whose_origin_dies_goes_on_ungracefully_in_the_same_run(key: str):
     walk = switching_until(key)
     walk.fleet.die(P)
-    decision = Decision(walk.fleet.now, walk.plan.epoch, "ann", "production has died")
-    walk.journal = recording.decided(walk.journal, key, Choice.UNGRACEFUL, decision)
+    walk.choose = lambda stuck: next((choice for choice in stuck.choices if choice is Choice.UNGRACEFUL), None)
     end = walk.to_the_end()
 
     assert ended(end) is Outcome.VERIFIED
@@ -576,3 +677,25 @@ def test_a_rival_is_copied_anew_whether_it_was_a_primary_or_is_known_to_have_com
     assert due(goals.Rejoin(R, P), made.world()) == acts.Reseed(R, P)
     rival.running = True
     assert due(goals.Rejoin(R, P), made.world()) == acts.Stop(R)
+
+
+# -- commits that hang ----------------------------------------------------------------------------------------------------
+
+
+def test_commits_wait_in_vain_where_no_synchronous_standby_streams_and_nobody_mends_that():
+    world = fleet().world()
+    alone = with_database(world, P, followers=())
+
+    assert waited_for_in_vain(P, world) == ()
+    assert waited_for_in_vain(P, alone) == (S,)
+    assert waited_for_in_vain(P, with_database(alone, P, synchronous=())) == ()
+    assert waited_for_in_vain(P, with_leases(alone, holder="run-9")) == ()
+    assert waited_for_in_vain(P, replace(world, databases={P: Unknown(P, "timed out")})) == ()
+
+
+@pytest.mark.parametrize("wanted", list(WhenSyncIsLost))
+def test_what_the_fleet_file_says_of_them_is_done_after_a_while(wanted: WhenSyncIsLost):
+    policy = Policy(when_sync_is_lost=wanted)
+
+    assert about_lost_sync(policy, PATIENCE - 1) is WhenSyncIsLost.WAIT
+    assert about_lost_sync(policy, PATIENCE) is wanted

@@ -22,11 +22,12 @@ from flotilla.recovery.drilling import (
     to_json,
     way_back,
 )
+from flotilla.recovery.journal import Entry, Journal, Wrote
 from flotilla.recovery.planning import plan_for
 from flotilla.recovery.refusals import Asked, under_way
 from flotilla.recovery.reporting import took_last
 from flotilla.recovery.steps import Kind, Plan
-from flows.telling import plan_text
+from flows.telling import journal_rows, plan_text
 from tests.flotilla.recovery.modelled import P, R, S, fleet
 from tests.flotilla.recovery.walked import LAYOUT, Walk, switchover
 
@@ -127,6 +128,14 @@ def test_a_plan_says_whether_it_was_drilled_as_it_is_and_what_to_expect():
     assert rehearsed(past, plan) in text
     assert f"| {took_last(past, plan)['promote']:.2f} s |" in text
     assert "never drilled" in plan_text(plan)
+
+
+def test_what_a_rewind_discarded_is_told_to_its_end_where_programs_read_it():
+    told = f"production is rewound to same-city; discarded: {'12 INSERT in public.orders, ' * 20}kept in /evidence"
+    journal = Journal("run-1").with_entry(Entry(1.0, Wrote.TOLD, "walker", 7, "rewind", {"told": told}))
+
+    assert [row["said"] for row in journal_rows(journal, None)] == [told]
+    assert [row["said"] for row in journal_rows(journal)] == [f"{told[:159]}…"]
 
 
 def test_the_plan_of_the_way_back_is_known_before_there_is_one():

@@ -111,6 +111,12 @@ def test_what_is_wrong_is_told_by_file_field_value_and_what_is_allowed(changes: 
     assert told in problems(with_recovery(**changes))
 
 
+def test_a_remote_cluster_does_not_stand_in_the_city_of_production():
+    told = "clusters[0].site.city: 'hangzhou'; allowed: another city than production's: the cluster is of role remote"
+
+    assert told in problems(FLEET.replace("beijing", "hangzhou"))
+
+
 # -- what agents and databases answer ---------------------------------------------------------------------------------------
 
 
@@ -128,7 +134,8 @@ def seen() -> dict[str, Any]:
             "disk_free": 10, "data_bytes": 5, "unfinished": "", "forks": [{"timeline": 3, "at": "0/5000000"}],
         },
         "traffic": {"serving": True, "zone": "fleet.test.", "epoch": 7, "records": records},
-        "peers": {"remote": {"reached": False, "ago": None, "epoch": None, "error": "timed out"}},
+        "peers": {"remote": {"reached": False, "ago": None, "epoch": None, "error": "timed out", "isolation": 30}},
+        "isolation": 10,
     }  # fmt: skip
 
 
@@ -139,6 +146,16 @@ def test_an_agent_is_read_whatever_else_it_says():
     assert (agent.is_stopped, agent.epoch_age, agent.forks) == (True, 3.5, (Fork(3, 0x5000000),))
     assert isinstance(agent.traffic, TrafficSeen)
     assert agent.traffic.authorised == ("production", "same-city")
+    assert (agent.isolation, [peer.isolation for peer in agent.peers]) == (10.0, [30.0])
+
+
+def test_an_agent_of_an_earlier_flotilla_does_not_say_how_long_it_is_alone():
+    data = seen()
+    del data["isolation"], data["peers"]["remote"]["isolation"]
+    agent = parse_agent(data)
+
+    assert isinstance(agent, AgentSeen)
+    assert (agent.isolation, [peer.isolation for peer in agent.peers]) == (None, [None])
 
 
 @pytest.mark.parametrize(
@@ -315,6 +332,15 @@ def test_a_copy_that_was_forged_does_not_count_and_two_that_differ_are_for_peopl
         merged(forged, forged)
     with pytest.raises(Permanent, match="two runs"):
         merged(written(1), written(1, "run-2"))
+
+
+def test_of_two_ways_the_one_counts_that_began_as_the_run_was_taken_up_without_what_the_dead_wrote_last():
+    dead, taken_up = written(3), written(2).with_entry(Entry(9.0, Wrote.RESUMED, "bob"))
+
+    assert taken_up == merged(dead, taken_up) == merged(taken_up, dead)
+    assert taken_up == merged(dead.with_entry(Entry(9.5, Wrote.ENDED, "ann")), taken_up)
+    with pytest.raises(journal.Forked):
+        merged(taken_up, written(2).with_entry(Entry(9.1, Wrote.RESUMED, "ann")))
 
 
 def test_a_line_that_a_crash_cut_off_is_left_out():

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from flotilla.recovery import acts, guards
+from flotilla.recovery import acts, goals, guards
 from flotilla.recovery.acts import Act
 from flotilla.recovery.aim import Aim
 from flotilla.recovery.planning import plan_for
@@ -256,7 +256,7 @@ def origin_fenced() -> Case:
     for lease in made.leases.values():
         lease.promotable = ()
     made.act(acts.Detach(S), EPOCH, RUN)
-    return Case(made, acts.Promote(S, P, clean=False), invariants)
+    return Case(made, acts.Promote(S, P, clean=False, at_most=None), invariants)
 
 
 def no_late_wal() -> Case:
@@ -309,6 +309,18 @@ def loss_as_stated() -> Case:
 
 def remote_only_as_primary() -> Case:
     return Case(begun(), acts.SetTraffic(P, R, (R,)), invariants)
+
+
+def test_traffic_is_led_to_one_city_and_never_behind_a_later_recovery():
+    made = begun()
+    two = acts.SetTraffic(R, P, (P, R), cities=("hangzhou", "beijing"))
+    told = dict(guards.objections(two, made.world(), Aim(RUN, EPOCH)))["remote-only-as-primary"]
+    assert told == "production in hangzhou, remote in beijing would be authorised together; one city serves at a time"
+
+    made.dns[R] = (EPOCH + 1, S, (P, S))
+    city = acts.SetTraffic(R, P, (P, S), cities=("hangzhou", "hangzhou"))
+    told = dict(guards.objections(city, made.world(), Aim(RUN, EPOCH)))["remote-only-as-primary"]
+    assert told.startswith(f"epoch {EPOCH + 1} is there")
 
 
 CASES: dict[str, Callable[[], Case]] = {
@@ -364,3 +376,22 @@ def test_a_guard_alone_stands_between_an_act_and_harm(name: str, monkeypatch: py
     done, _ = case.fleet.act(without.act, EPOCH, RUN)
 
     assert case.harm(case.fleet, done)
+
+
+@pytest.mark.parametrize(
+    "by_hand",
+    [lambda made: setattr(made.nodes[P], "sync", ()), lambda made: setattr(made, "weakened", True)],
+    ids=["synchronous_standby_names", "synchronous_commit"],
+)
+def test_a_loss_of_nothing_that_was_proved_is_proved_no_more_once_the_primary_waits_for_nobody(
+    by_hand: Callable[[Fleet], None],
+):
+    made, promote = begun(), acts.Promote(S, P, clean=False, at_most=0)
+    assert "loss-as-stated" not in dict(guards.objections(promote, made.world(), Aim(RUN, EPOCH)))
+    by_hand(made)
+    made.clients()
+    made.die(P)
+    objected = dict(guards.objections(promote, made.world(), Aim(RUN, EPOCH)))
+
+    assert "as it was seen 0.0 s ago" in objected["loss-as-stated"]
+    assert "as it was seen 0.0 s ago" in standing(goals.MostAdvanced(S, P), made.world(), Aim(RUN, EPOCH)).told

@@ -107,6 +107,26 @@ def _set(name: str, attribute: str, site: str) -> Fault:
     return Fault(f"{site} {name}", strike, mend)
 
 
+def _by_hand() -> Fault:
+    """Somebody has production wait for nobody, past the leases, as its standby does not keep up."""
+
+    def strike(fleet: Fleet) -> None:
+        if fleet.nodes[P].primary:
+            fleet.nodes[P].sync = ()
+            fleet.lagging |= {S}
+            fleet.write(P)
+            fleet.pump()
+            fleet.tick()
+
+    def mend(fleet: Fleet) -> None:
+        fleet.lagging -= {S}
+        if fleet.nodes[P].primary and fleet.streams(S):
+            fleet.nodes[P].sync = (S,)
+        fleet.tick()
+
+    return Fault("commits at production wait for nobody, by hand", strike, mend)
+
+
 NOTHING = Fault("the process dies", lambda fleet: None, lambda fleet: None)
 FAULTS = [
     NOTHING,
@@ -116,6 +136,7 @@ FAULTS = [
     *(_set("is not seen", "dark", site) for site in (P, S, R)),
     *(_set("has no API server", "apis_away", site) for site in (P, S, R)),
     *(_set("lags", "lagging", site) for site in (S, R)),
+    _by_hand(),
 ]
 
 

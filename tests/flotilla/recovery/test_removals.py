@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from flotilla.recovery import acts, degrade, goals, guards, proofs, rejoining, standing
+from flotilla.recovery import acts, degrade, goal_proofs, goals, guards, loss, proofs, refusals, rejoining, standing
 from flotilla.recovery.facts import DatabaseSeen, World
 from flotilla.recovery.layout import Layout
 from flotilla.recovery.memory import Choice
 from flotilla.recovery.refusals import Asked, Forced
-from flotilla.recovery.steps import Kind, Step
+from flotilla.recovery.steps import Kind, Mode, Step
 from flotilla.recovery.walking import Do, Stuck
 from tests.flotilla.recovery.modelled import Fleet, P, R, S, fleet
-from tests.flotilla.recovery.test_interruptions import NOTHING, WHEN, degraded, interrupted, points
+from tests.flotilla.recovery.test_interruptions import NOTHING, WHEN, degraded, interrupted, moved_to, points
 from tests.flotilla.recovery.walked import Violated, Walk, ended, failover, switchover
 
 
@@ -110,6 +110,34 @@ def degraded_half_way() -> None:
             after.to_the_end(150)
 
 
+def changed_by_hand() -> None:
+    made = fleet()
+    made.nodes[P].sync = ()  # and the leases still call same-city promotable
+    made.lagging = frozenset({S})
+    for _ in range(3):
+        made.write(P)
+        made.clients()
+        made.now += 1
+    made.die(P)
+    made.tick()
+    made.now += 20
+    walk = Walk.begin(made, replace(failover(), forced=Forced("ann", "not re-protected")))
+    walk.choose = rash
+    walk.to_the_end(150)
+
+
+def cut_off_once_it_had_accepted() -> None:
+    """Remote, which waits for nobody, accepts the epoch; then only the link between it and whoever decides breaks."""
+    made = moved_to(R)
+    walk = Walk.begin(made, Asked(Kind.FAILOVER, P, mode=Mode.UNGRACEFUL, run="run-2"))
+    walk.choose = rash
+    while not (isinstance(move := walk.think(), Do) and move.step.key == "stop"):
+        walk.make(move)
+    made.dark |= {R}
+    walk.make(move)
+    walk.to_the_end(150)
+
+
 def copied_with_its_settings() -> None:
     made = fleet()
     made.nodes[S].sync = (S,)  # pg_basebackup copies what its primary waits for
@@ -128,9 +156,13 @@ Search = Callable[[], None]
 REMOVALS: dict[str, tuple[Search, Callable[[pytest.MonkeyPatch], None]]] = {}
 
 
-def removal(name: str, search: Search) -> Callable[[Callable[[pytest.MonkeyPatch], None]], None]:
-    def kept(remove: Callable[[pytest.MonkeyPatch], None]) -> None:
+Remove = Callable[[pytest.MonkeyPatch], None]
+
+
+def removal(name: str, search: Search) -> Callable[[Remove], Remove]:
+    def kept(remove: Remove) -> Remove:
         REMOVALS[name] = (search, remove)
+        return remove
 
     return kept
 
@@ -139,6 +171,19 @@ def removal(name: str, search: Search) -> Callable[[Callable[[pytest.MonkeyPatch
 def _(patch: pytest.MonkeyPatch) -> None:
     patch.delitem(guards.GUARDS, "origin-fenced")
     patch.setitem(proofs.PROOFS, "fenced", lambda act, world, aim: "")
+
+
+@removal("what the primary itself was seen to wait for, whatever the leases say", changed_by_hand)
+def unseen(patch: pytest.MonkeyPatch) -> None:
+    for module in (loss, goal_proofs, guards):
+        for name in ("not_waiting", "not_seen_to_wait"):
+            patch.setattr(module, name, lambda *_: "", raising=False)
+    patch.setattr(refusals, "newest_sample", lambda *_: None)
+
+
+@removal("that time ends nobody who has accepted the epoch", cut_off_once_it_had_accepted)
+def _(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(goal_proofs, "_outlives", lambda *_: "")
 
 
 @removal("the boot rule", rebooted_after_failover)
@@ -181,6 +226,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(degrade, "steps", turned)
     patch.delitem(guards.GUARDS, "shrunk-first")
+    unseen(patch)  # a sample would tell, too
 
 
 @removal("the checkpoint before a rewind", rejoined)

@@ -15,6 +15,15 @@ def test_what_is_kept_is_what_was_seen():
     assert from_text(to_text([Sample(1.0, "remote", 7)])) == (Sample(1.0, "remote", 7),)
 
 
+def test_who_committed_without_waiting_is_kept_and_what_an_earlier_flotilla_kept_does_not_say_it():
+    weakened = Sample(10.0, "production", 5000, sync=("same-city",), weakened=("production: synchronous_commit",))
+    before = to_text([ONE]).replace(',"weakened":[]', "")
+
+    assert from_text(to_text([weakened])) == (weakened,)
+    assert "weakened" not in before
+    assert from_text(before) == (ONE,)
+
+
 def test_the_newest_are_kept_in_order():
     many = [Sample(float(at), "production", at) for at in reversed(range(KEPT + 5))]
 

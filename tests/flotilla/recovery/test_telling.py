@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import subprocess
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -12,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flotilla.facts import Unknown
+from flotilla.fleet import parse_fleet
 from flotilla.recovery import bodies, commands, guards, recording, witnesses
 from flotilla.recovery.document import runbook
 from flotilla.recovery.facts import AgentSeen, DatabaseSeen, Slot, World
 from flotilla.recovery.picture import picture
 from flotilla.recovery.planning import plan_for
+from flotilla.recovery.preamble import preamble
 from flotilla.recovery.readiness import Severity, Surroundings, findings, runbooks
 from flotilla.recovery.refusals import NotPlanned
 from flotilla.recovery.reporting import ledger_of, report_of, to_json, to_markdown, took_last
@@ -24,6 +28,7 @@ from flotilla.recovery.steps import Plan
 from flotilla.recovery.witnesses import OURSELVES, Patience, State, verdict
 from tests.flotilla.recovery.modelled import SITES, P, R, S, fleet
 from tests.flotilla.recovery.test_deciding import with_database, with_leases
+from tests.flotilla.recovery.test_files import FLEET
 from tests.flotilla.recovery.test_interruptions import RUNBOOKS
 from tests.flotilla.recovery.walked import LAYOUT, Walk, failover, switchover
 
@@ -141,6 +146,35 @@ def agents_with(world: World, site: str, **changes: object) -> World:
     return replace(world, agents={**world.agents, site: replace(agent, **changes)})  # type: ignore[arg-type]
 
 
+def skewed(world: World, site: str, count: int) -> World:
+    """Return the world with production at 10 of what a standby must have as much of, and a site at another number."""
+    made = with_database(world, P, settings=(("max_wal_senders", "10"), ("server_version", "15.8")))
+    return with_database(made, site, settings=(("max_wal_senders", str(count)), ("server_version", "15.8")))
+
+
+def test_a_server_of_another_version_is_told_but_nothing_refuses_it():
+    made = with_database(fleet().world(), P, settings=(("server_version", "15.8"),))
+    (found,) = findings(with_database(made, S, settings=(("server_version", "15.7"),)), LAYOUT, PEOPLE)
+
+    assert str(found).startswith("yellow: same-city: server_version is 15.7, production has 15.8; would break: promote")
+
+
+def test_what_refuses_a_runbook_is_told_once_and_not_while_a_recovery_is_under_way():
+    lost = replace(fleet().world(), databases={**fleet().world().databases, S: Unknown(S, "timed out")})
+    assert not [one for one in findings(lost, LAYOUT, PEOPLE) if "is not seen (" in one.what]
+    (prepared,) = findings(with_database(fleet().world(), P, prepared=2), LAYOUT, PEOPLE)
+    assert prepared.what == "2 prepared transactions are open at production: commit or roll them back"
+
+    busy = with_leases(with_database(fleet().world(), P, prepared=2), holder="run-9")
+    assert not [one for one in findings(busy, LAYOUT, PEOPLE) if one.severity is Severity.RED]
+
+
+def test_a_site_that_follows_nobody_is_asked_for_its_way_back_too():
+    away = with_database(fleet().world(), R, upstream="", receives=False)
+
+    assert {"reprotect to remote", "failback to remote"} <= set(runbooks(away, LAYOUT))
+
+
 @pytest.mark.parametrize(
     ("change", "site", "step"),
     [
@@ -148,10 +182,14 @@ def agents_with(world: World, site: str, **changes: object) -> World:
         (lambda world: with_database(world, S, read_only=True), S, "writable"),
         (lambda world: with_database(world, S, synchronous=(S,)), S, "open; promote"),
         (lambda world: with_database(world, P, weakened=("role app",)), P, "chosen"),
+        (lambda world: agents_with(world, S, isolation=60.0), S, "fenced: a site may be taken for stopped"),
         (lambda world: with_database(world, P, slots=(Slot(R, False, "lost"),)), P, "rejoin-remote"),
         (lambda world: with_database(world, S, system="other"), S, "promote"),
         (lambda world: with_database(world, P, followers=()), S, "drain"),
         (lambda world: with_database(world, P, synchronous=()), P, "fenced"),
+        (lambda world: with_database(world, P, prepared=1), "fleet", "switchover to same-city, switchover to remote: refused"),
+        (lambda world: skewed(world, S, 5), S, "rejoin-same-city"),
+        (lambda world: skewed(world, S, 20), P, "rejoin-production"),
         (lambda world: with_leases(world, promotable=()), "fleet", "chosen"),
         (lambda world: with_leases(world, primary=R), "fleet", "verify"),
         (lambda world: agents_with(world, R, disk_free=10, data_bytes=100), R, "rejoin-remote"),
@@ -197,6 +235,34 @@ def test_a_run_that_is_over_is_not_taken_up_again():
 # -- the runbook for people --------------------------------------------------------------------------------------------------
 
 
+def head(world: World) -> tuple[str, ...]:
+    recovery = parse_fleet(FLEET, "fleet.yaml").recovery
+    assert recovery is not None
+    return preamble(recovery, world, LAYOUT)
+
+
+def test_a_runbook_says_where_things_lie_as_far_as_that_is_seen_and_asks_for_the_rest():
+    shown = {"data_directory": "/srv/pg data", "config_file": "/var/lib/flotilla/postgresql.conf", "server_version": "15.8 (x)"}
+    lines = head(with_database(fleet().world(), S, settings=tuple(shown.items())))
+    known, unknown = (next(line for line in lines if line.startswith(f"  {site})")) for site in (S, P))
+
+    assert "NODE=10.0.0.2 " in known
+    assert " STATE=/var/lib/flotilla PGDATA='/srv/pg data' " in known
+    assert " PGBIN=/usr/lib/postgresql/15/bin;;" in known
+    assert " PGDATA='?' " in unknown
+
+
+@pytest.mark.parametrize("name", RUNBOOKS)
+def test_what_a_runbook_says_is_bash(name: str):
+    made, asked = RUNBOOKS[name]
+    plan = plan_for(asked, made().world(), LAYOUT)
+    assert isinstance(plan, Plan)
+    blocks = re.findall(r"(?ms)^```\n(.*?)^```$", runbook(plan, head(made().world())))
+    said = subprocess.run(["bash", "-n"], input="\n".join(blocks), capture_output=True, text=True, check=False)
+
+    assert (said.returncode, said.stderr) == (0, "")
+
+
 def test_every_act_has_commands_for_people():
     assert set(commands._COMMANDS) == set(bodies.KINDS)
 
@@ -206,7 +272,7 @@ def test_every_runbook_prints_whole(name: str):
     made, asked = RUNBOOKS[name]
     plan = plan_for(asked, made().world(), LAYOUT)
     assert isinstance(plan, Plan)
-    text = runbook(plan)
+    text = runbook(plan, head(made().world()))
 
     for number, step in enumerate(plan.steps, 1):
         assert f"## {number}. {step.title}\n" in text

@@ -13,6 +13,7 @@ from flotilla.recovery.memory import Choice, Memory
 from flotilla.recovery.planning import Terms, plan_for
 from flotilla.recovery.recording import Decision
 from flotilla.recovery.refusals import Asked, NotPlanned
+from flotilla.recovery.replanning import asked_anew, made_anew
 from flotilla.recovery.steps import Kind, Mode, Plan, from_dict
 from flotilla.recovery.walking import Ask, Decide, Do, Ended, Move, Outcome, Replan, Stuck, Wait, next_move, parting
 from tests.flotilla.recovery.modelled import SIZE, Fleet, P, R, S
@@ -58,6 +59,8 @@ class Walk:
     def think(self) -> Move:
         """Return the next move, decided on what is seen now, and write it down."""
         move = next_move(self.plan, self.fleet.world(), self.journal)
+        if isinstance(move, Replan) and isinstance(found := self._anew(move), Stuck):
+            move = found
         self.journal = recording.recorded(self.journal, move, self.fleet.now, "model")
         self.last = move
         return move
@@ -108,14 +111,13 @@ class Walk:
             self.journal = recording.approved(self.journal, given, move.epoch, now)
         self.note(f"approved at {gate.key}")
 
+    def _anew(self, move: Replan) -> Plan | Stuck:
+        asked = asked_anew(self.plan, move, self.journal)
+        return made_anew(plan_for(asked, self.fleet.world(), LAYOUT), move, self.journal)
+
     def _replan(self, move: Replan) -> None:
-        asked = Asked(Kind.FAILOVER, move.target, mode=Mode.UNGRACEFUL, run=self.journal.run)
-        plan = plan_for(asked, self.fleet.world(), LAYOUT)
-        if isinstance(plan, NotPlanned):
-            self.note(str(plan))
-            self.fleet.now += 1
-            self.fleet.tick()
-            return
+        plan = self._anew(move)
+        assert isinstance(plan, Plan)
         self.plan = plan
         self.journal = recording.planned(self.journal, plan, self.fleet.now, "zoe", "it is not graceful any more")
         self.note(f"replanned: {plan.title} under epoch {plan.epoch}")
@@ -142,7 +144,8 @@ class Walk:
         stored = self.journal.plan
         assert stored
         plan = from_dict(stored["plan"])
-        return Walk(self.fleet, plan, self.journal, self.timeline, self.choose, self.approves)
+        journal = recording.resumed(self.journal, plan, self.fleet.now, "another")
+        return Walk(self.fleet, plan, journal, self.timeline, self.choose, self.approves)
 
     def to_the_end(self, limit: int = STEPS) -> Move:
         """Return the last move: the end, or a gate at which nobody says anything."""

@@ -5,17 +5,26 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 
+from flotilla.recovery.journal import Wrote
 from flotilla.recovery.planning import Terms, plan_for
 from flotilla.recovery.refusals import Asked
 from flotilla.recovery.steps import Kind, Mode, Plan
 from tests.flotilla.recovery.modelled import P, S, fleet
-from tests.flotilla.recovery.walked import LAYOUT
-from tests.recovery.chaos.faults import FAULTS, ORCHESTRATOR, RETURNS
+from tests.flotilla.recovery.test_interruptions import lost, returned
+from tests.flotilla.recovery.walked import LAYOUT, Walk, failover, switchover
+from tests.recovery.chaos.faults import FAULTS, LOST, ORCHESTRATOR, RETURNS
 from tests.recovery.chaos.runner import Moment
 
 RUNBOOKS = (Kind.SWITCHOVER, Kind.FAILOVER, Kind.REPROTECT, Kind.FAILBACK)
+OF_THE_LOST = (Kind.REPROTECT, Kind.FAILBACK)  # played at a site that was lost, towards the one that took over
+_STANDS_AT = {
+    "before": (Wrote.INTENDED, Wrote.WAITED),
+    "during": (Wrote.INTENDED,),
+    "after": (Wrote.TOLD, Wrote.FAILED),
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,27 @@ def step_at(step: str, origin: str, target: str) -> str:
 def faults_of(runbook: Kind) -> tuple[str, ...]:
     """Return what can go wrong in a runbook: the origin of a failover is lost already, and may come back too early."""
     at_sites = tuple(name for name, (role, _) in FAULTS.items() if runbook is not Kind.FAILOVER or role == "target")
-    return (ORCHESTRATOR, *at_sites, *((RETURNS,) if runbook is Kind.FAILOVER else ()))
+    more = {Kind.FAILOVER: (RETURNS,), Kind.SWITCHOVER: (LOST,)}.get(runbook, ())
+    return (ORCHESTRATOR, *at_sites, *more)
+
+
+def strikes(cell: Cell) -> bool:
+    """Tell whether the run comes by the step at all, by the model: where nothing is to be done nothing can be struck."""
+    steps, sites = steps_of(cell.runbook), (S, P) if cell.runbook in OF_THE_LOST else (P, S)
+    if cell.fault == LOST and steps.index(cell.step) > steps.index("promote"):
+        return False  # who is lost once the other one is primary is owed, and waited for
+    written = _written(cell.runbook)
+    return any((step_at(cell.step, *sites), kind) in written for kind in _STANDS_AT[cell.moment])
+
+
+@cache
+def _written(runbook: Kind) -> frozenset[tuple[str, Wrote]]:
+    """Return what a run that nothing disturbs writes down, by step."""
+    worlds = {Kind.SWITCHOVER: (fleet, switchover(S)), Kind.FAILOVER: (lambda: lost(P), failover(S))}
+    made, asked = worlds.get(runbook, (returned, Asked(runbook, P, run="run-2")))
+    walk = Walk.begin(made(), asked)
+    walk.to_the_end()
+    return frozenset((entry.step, entry.kind) for entry in walk.journal.entries)
 
 
 def cells(
@@ -66,9 +95,9 @@ def cells(
 
 
 def sample(table: Sequence[Cell], number: int, seed: int) -> list[Cell]:
-    """Return some cells by chance: the runbooks in turn, and no fault again before each was there."""
+    """Return some cells that can strike, by chance: the runbooks in turn, and no fault again before each was there."""
     chance, by_runbook, used = random.Random(seed), dict[Kind, list[Cell]](), dict[str, int]()
-    for cell in table:
+    for cell in filter(strikes, table):
         by_runbook.setdefault(cell.runbook, []).append(cell)
     for found in by_runbook.values():
         chance.shuffle(found)

@@ -15,6 +15,7 @@ from lab.verbs import _layout
 
 ORCHESTRATOR = "orchestrator"
 RETURNS = "origin-returns"
+LOST = "origin-lost"
 API = "kube-apiserver"
 
 
@@ -57,7 +58,8 @@ def _signal_all(site: str, what: signal.Signals) -> None:
 def lose(site: str) -> None:
     """Have a site's database and agent gone at once, as far as a recovery can tell the site."""
     lab.kill(site, AGENT)
-    lab.kill(site, "postgres")
+    with suppress(lab.LabError):  # it may be stopped already, by the run
+        lab.kill(site, "postgres")
 
 
 def pause_api(site: str) -> None:
@@ -82,4 +84,7 @@ _AT_A_SITE: Mapping[str, Fault] = {
 FAULTS: Mapping[str, tuple[str, Fault]] = {
     f"{role}-{name}": (role, fault) for role in ("origin", "target") for name, fault in _AT_A_SITE.items()
 }
-"""Each fault with whose site it is at; beside them the orchestrator itself, and an origin that comes back too early."""
+"""Each fault with whose site it is at, mended while the run goes on.
+
+Beside them the orchestrator itself, an origin that comes back too early, and one that is lost until the run has ended.
+"""

@@ -47,6 +47,7 @@ def line(results: Sequence[Result], seed: int) -> str:
     return json.dumps(
         {
             "cells": len(results),
+            "struck": sum(one.end is not End.PASSED_BY for one in results),
             **{end.replace(" ", "_"): ends[end] for end in End},
             "gates": dict(gates),
             "acknowledged": max((one.acknowledged for one in results), default=0),

@@ -14,8 +14,8 @@ from flotilla.recovery.steps import Kind
 from flotilla.recovery.walking import Ask, Stuck
 from flows.answering import Person, decided, question_of
 from lab.layout import AGENT
-from tests.recovery.chaos.cells import Cell, step_at
-from tests.recovery.chaos.faults import FAULTS, ORCHESTRATOR, RETURNS, lose
+from tests.recovery.chaos.cells import OF_THE_LOST, Cell, step_at
+from tests.recovery.chaos.faults import FAULTS, LOST, ORCHESTRATOR, RETURNS, lose
 from tests.recovery.chaos.standing import begin_to_stand
 from tests.recovery.field import CITY, Field, Going
 from tests.recovery.users import Primaries, Users
@@ -70,7 +70,7 @@ class Striking:
             self._of.settle()
             self._load.wait(10)
             self._judge(result)
-        except (AssertionError, FlotillaError, lab.LabError) as error:
+        except (AssertionError, FlotillaError, lab.LabError, OSError) as error:
             result.end, result.told = End.FAILED, f"{result.told}; {error}"
         result.two = self._seen.overlaps()[overlaps:]
         result.seconds = time.monotonic() - began
@@ -84,8 +84,9 @@ class Striking:
         origin = self._of.primary
         target = next(site for site in CITY if site != origin)
         if cell.runbook is not Kind.SWITCHOVER:
+            self._of.sampled()
             lose(origin)
-        if cell.runbook in (Kind.REPROTECT, Kind.FAILBACK):  # of the site that was lost, once the other one has taken over
+        if cell.runbook in OF_THE_LOST:  # of the site that was lost, once the other one has taken over
             self._of.move("failover", target).well()
             lab.start(origin, AGENT)
             origin, target = target, origin
@@ -94,30 +95,41 @@ class Striking:
         standing = begin_to_stand(self._of, step, cell.moment, cell.runbook, "--to", target, *self._of.by("alice"))
         try:
             if standing.stands():
-                self._break(cell, sites, standing.going)
+                result.told = self._break(cell, sites, standing.going)
                 going = (
                     self._of.begin("resume", standing.going.run, "--as", "bob") if standing.going.is_over else standing.go_on()
                 )
             else:
                 going, result.told = standing.going, "nothing was to be done there"
             self._hold(going)
+            if cell.fault == LOST:  # for good, as far as this run is concerned
+                self._bring_to_end(going, result)
         finally:
             self._mend(cell, sites)
-        self._bring_to_end(going, result)
+        if cell.fault != LOST:
+            self._bring_to_end(going, result)
 
-    def _break(self, cell: Cell, sites: dict[str, str], going: Going) -> None:
+    def _break(self, cell: Cell, sites: dict[str, str], going: Going) -> str:
+        """Have it go wrong; return why it cannot, "" if it did."""
+        role, fault = FAULTS.get(cell.fault, ("", None))
         if cell.fault == ORCHESTRATOR:
-            return going.kill()
-        if cell.fault == RETURNS:
-            return lab.start(sites["origin"], AGENT)
-        role, fault = FAULTS[cell.fault]
-        return fault.strike(sites[role])
+            going.kill()
+        elif cell.fault == LOST:
+            lose(sites["origin"])
+        elif cell.fault == RETURNS:
+            lab.start(sites["origin"], AGENT)
+        elif fault:
+            try:
+                fault.strike(sites[role])
+            except lab.LabError as error:  # what does not run any more, by the run's own doing, cannot be killed
+                return f"the fault found nothing to break: {error}"
+        return ""
 
     def _mend(self, cell: Cell, sites: dict[str, str]) -> None:
         if cell.fault in FAULTS:
             role, fault = FAULTS[cell.fault]
             fault.mend(sites[role])
-        if cell.runbook is Kind.FAILOVER:
+        if cell.runbook is Kind.FAILOVER or cell.fault == LOST:
             lab.start(sites["origin"], AGENT)
 
     def _hold(self, going: Going) -> None:
@@ -155,6 +167,8 @@ class Striking:
 
     def _choice(self, move: Stuck, result: Result) -> str:
         result.gates.append(move.step.key)
+        if result.cell.fault == LOST and Choice.UNGRACEFUL in move.choices:
+            return Choice.UNGRACEFUL
         if result.gates.count(move.step.key) <= RETRIES:
             return Choice.RETRY
         return Choice.ABORT if Choice.ABORT in move.choices else Choice.END

@@ -8,6 +8,7 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
+from contextlib import closing
 from typing import Any
 
 import psutil
@@ -18,6 +19,7 @@ from flotilla.errors import Permanent, Transient
 from flotilla.node.memory import NotBegun, Stale
 from tasks.agents import Agent, Busy
 from tasks.postgres import Observer, Reach
+from tasks.sql import Line
 from tests.recovery.databases.trio import PATIENCE, SITES, SYNC, Site, Trio, until
 
 pytestmark = pytest.mark.programs
@@ -465,6 +467,18 @@ def test_the_observer_only_looks(shared: Trio) -> None:
                 connection.execute(query)
     with shared["production"].connect("rewind") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute(b"update flotilla.epoch set epoch = 99")
+
+
+def test_what_is_refused_inside_a_transaction_spoils_nothing_that_is_asked_after_it(shared: Trio) -> None:
+    one = shared["production"].database
+    line = Line("production", {
+        "host": one.host, "port": one.port, "user": "observer", "dbname": "orders",
+        "password": one.password("observer").read_text(), "sslmode": "require",
+    })  # fmt: skip
+    with closing(line):
+        with pytest.raises(Permanent, match="division by zero"):
+            line.ask("begin read only; select 1 / 0; commit", within=PATIENCE)
+        assert line.ask("select 1", within=PATIENCE) == [(1,)]
 
 
 def test_the_heart_of_a_primary_beats(shared: Trio) -> None:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from flotilla.errors import Refused, Transient
+from flotilla.errors import Permanent, Refused, Transient
 from flotilla.node.config import parse_agent_config
 from flotilla.node.memory import Stale
 from flotilla.node.requests import Request
+from flotilla.recovery.layout import MARGIN
 from flows.agent import SiteAgent
 from lab.databases import BINARIES, Database, prepare
 from tasks.node_account import account
 from tasks.node_copying import FOR_NOBODY
-from tasks.node_processes import Server
+from tasks.node_files import Alone
+from tasks.node_processes import Server, end_recorded, must_see, run
 from tests.metrics.programs import free_port
 from tests.recovery.databases.conftest import needs_postgresql
 from tests.recovery.databases.trio import SITES, Trio, as_postgres, trio, until
@@ -92,6 +97,19 @@ def test_a_primary_that_was_told_nothing_of_a_recovery_is_stopped_though_it_reac
     hasty.follows("remote", "production")
 
 
+def test_a_primary_that_accepted_the_epoch_is_stopped_once_another_is_promoted_at_it(hasty: Trio) -> None:
+    """All three keep to one epoch, so that its epoch alone would be support for ever."""
+    hasty.begin("production", "same-city", "remote")
+    production = hasty["production"]
+    hasty.act("same-city", "detach")
+    hasty.act("same-city", "promote", timeout=30)
+    until(lambda: production.server is None, "it is stopped")
+
+    assert "same-city was made primary at epoch 2, after 1 here" in production.log.read_text()
+    assert {PATIENCE} == {hasty[name].seen["isolation"] for name in SITES}
+    assert PATIENCE == hasty["same-city"].seen["peers"]["production"]["isolation"]
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_primary_whose_agent_is_gone_or_hangs_is_stopped_all_the_same(hasty: Trio, how: signal.Signals) -> None:
     production = hasty["production"]
@@ -99,12 +117,38 @@ def test_a_primary_whose_agent_is_gone_or_hangs_is_stopped_all_the_same(hasty: T
     production.process.send_signal(how)
     until(lambda: production.server is None, "it is stopped")
 
-    assert "the agent has been silent" in (production.database.folder / "state" / "guard.log").read_text()
+    assert "the agent has told of no majority" in (production.database.folder / "state" / "guard.log").read_text()
     production.end(signal.SIGKILL)
     hasty["remote"].end(signal.SIGKILL)  # a standby without an agent does no harm
     production.start()
     until(lambda: production.shown["process"] == "running", "it runs again")
     assert hasty["remote"].server is not None
+
+
+def test_a_primary_that_is_cut_off_has_one_patience_however_often_its_agent_dies(hasty: Trio) -> None:
+    """Another site is promoted once that is over: with a new patience for every agent there would be two primaries."""
+    production = hasty["production"]
+    for name in ("same-city", "remote"):
+        hasty[name].end(signal.SIGKILL)
+    cut = time.monotonic()
+    time.sleep(PATIENCE - 2.0)
+    production.end(signal.SIGKILL)
+    production.launch()
+    until(lambda: production.server is None, "it is stopped")
+
+    assert time.monotonic() < cut + PATIENCE + MARGIN
+
+
+def test_a_primary_that_is_cut_off_is_stopped_in_time_though_its_agent_dies_too(hasty: Trio) -> None:
+    production = hasty["production"]
+    for name in ("same-city", "remote"):
+        hasty[name].end(signal.SIGKILL)
+    cut = time.monotonic()
+    time.sleep(PATIENCE - 1.0)
+    production.end(signal.SIGKILL)
+    until(lambda: production.server is None, "it is stopped")
+
+    assert time.monotonic() < cut + PATIENCE + MARGIN
 
 
 def test_one_other_agent_that_began_a_recovery_is_no_reason_to_stop(hasty: Trio) -> None:
@@ -119,18 +163,21 @@ def test_one_other_agent_that_began_a_recovery_is_no_reason_to_stop(hasty: Trio)
     assert production.server is not None
 
 
-def test_a_server_that_was_started_for_nobody_is_ended_by_the_next_agent(own: Trio) -> None:
+@pytest.mark.parametrize("recovered", ["before it is here", "after it is here"])
+def test_a_server_that_was_started_for_nobody_is_ended_by_the_next_agent(own: Trio, recovered: str) -> None:
     """What a rewind starts to have a crashed standby end in order, and whose agent then died."""
     remote = own["remote"]
     own.begin()
     own.act("remote", "stop", mode="immediate")
-    remote.end(signal.SIGKILL)
+    if recovered == "before it is here":
+        remote.end(signal.SIGKILL)
     file = remote.database.folder / "state" / "postgresql.conf"
     command = [str(BINARIES / "postgres"), "-D", str(remote.database.data), "-c", f"config_file={file}", *FOR_NOBODY]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, **as_postgres(remote.database.home)) as hidden:
         lock = remote.database.data / "postmaster.pid"
         until(lambda: lock.exists() and "standby" in lock.read_text().split(), "it runs")
-        remote.start()
+        if remote.process is None:
+            remote.start()
         until(lambda: hidden.poll() is not None, "it is ended")
 
     assert remote.shown["control"]["state"] == "shut down in recovery"
@@ -197,6 +244,30 @@ def test_traffic_is_set_under_the_epoch_and_while_the_database_is_worked_at(tmp_
     assert agent.seen()["traffic"]["records"] == [record]
 
 
+@pytest.mark.parametrize("said", [1, 3, 999])
+def test_dns_is_told_no_other_epoch_than_the_acts(tmp_path: Path, said: int) -> None:
+    agent = agent_alone(tmp_path, traffic=Unasked())
+    agent.act(request(2, "begin"))
+    text = f'"epoch={said} primary=production sites=production"'
+    records = [
+        {"name": "orders.fleet.test.", "type": "A", "ttl": 5, "content": "10.0.0.11"},
+        {"name": "_epoch.orders.fleet.test.", "type": "TXT", "ttl": 5, "content": text},
+    ]
+
+    with pytest.raises(Permanent, match="an act of epoch 2 that says another one in DNS"):
+        agent.act(request(2, "set_traffic", zone="fleet.test.", records=records))
+
+
+class Unasked:
+    """A DNS server that nobody may write to."""
+
+    def seen(self) -> dict[str, object]:
+        return {"serving": True, "records": []}
+
+    def set(self, zone: str, records: object) -> bool:
+        raise AssertionError(f"{zone} was told {records}")
+
+
 def server_of(data: Path) -> Server:
     data.mkdir()
     (data / "PG_VERSION").write_text("15\n")
@@ -235,6 +306,84 @@ def test_locks_stay_while_a_process_of_the_dead_server_is_in_its_data(tmp_path: 
         backend.wait()
 
     assert (server.data / "postmaster.pid").exists()
+
+
+def test_a_server_that_cannot_be_seen_is_not_taken_for_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be started a second time, or be said to be stopped while it takes writes."""
+    needs_postgresql()
+    server = server_of(tmp_path / "data")
+    with subprocess.Popen(["sleep", "600"], cwd=server.data, stdin=subprocess.DEVNULL, **server.account.how) as living:
+        locked(server.data, living.pid)
+        monkeypatch.setattr(psutil.Process, "cwd", denied)
+        try:
+            assert (server.pid(), server.state()) == (living.pid, "starting")
+            server.clear()
+            locked(server.data, 2**22 + 1)
+            with pytest.raises(Transient, match=f"processes .*{living.pid}.* of a dead PostgreSQL"):
+                server.clear()
+        finally:
+            living.kill()
+    assert (server.data / "postmaster.pid").exists()
+    locked(server.data, os.getppid())
+    assert (server.pid() is None) == (os.geteuid() != server.account.uid)  # another user's is none of ours
+
+
+def denied(process: psutil.Process) -> str:
+    raise psutil.AccessDenied(process.pid)
+
+
+def test_an_agent_that_cannot_see_a_process_of_its_database_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs_postgresql()
+    must_see(account("postgres"))
+    monkeypatch.setattr(psutil.Process, "cwd", denied)
+    with pytest.raises(Permanent, match="run the agent as postgres, or as root with CAP_SYS_PTRACE"):
+        must_see(account("postgres"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root can be without one of its rights")
+def test_root_without_the_right_to_see_processes_does_not_begin() -> None:
+    needs_postgresql()
+    text = "from tasks.node_account import account; from tasks.node_processes import must_see; must_see(account('postgres'))"
+    without = ["setpriv", "--bounding-set", "-sys_ptrace", sys.executable, "-c", text]
+    done = subprocess.run(without, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3])
+
+    assert "root sees nothing (AccessDenied) of where a process of postgres works" in done.stderr
+
+
+def test_what_the_agent_writes_as_root_follows_no_link_that_postgresqls_user_may_have_made(tmp_path: Path) -> None:
+    needs_postgresql()
+    owner, precious = account("postgres"), tmp_path / "precious"
+    precious.write_text("root's")
+    before = precious.stat()
+    link = tmp_path / "link"
+    link.symlink_to(precious)
+    owner.own(link)
+    with pytest.raises(OSError, match="symbolic links"):
+        run(["true"], owner, within=5, record=link)
+    (tmp_path / "agent.lock").symlink_to(precious)
+    with pytest.raises(OSError, match="symbolic links"):
+        Alone(tmp_path)
+
+    assert (precious.read_text(), precious.stat().st_uid) == ("root's", before.st_uid)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user's process is none that one could end")
+def test_a_record_of_another_users_process_ends_nothing(tmp_path: Path) -> None:
+    needs_postgresql()
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as others:
+        record = tmp_path / "program"
+        record.write_text(f"{others.pid} {psutil.Process(others.pid).create_time()}")
+        assert not end_recorded(record, account("postgres"))
+        assert others.poll() is None
+        others.kill()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="else the agent is PostgreSQL's user itself")
+def test_the_state_of_an_agent_that_is_root_is_not_postgresqls_to_change(shared: Trio) -> None:
+    state = shared["production"].database.folder / "state"
+
+    assert (state.stat().st_uid, state.stat().st_mode & 0o777) == (0, 0o711)
+    assert (state / "pgpass").stat().st_uid == account("postgres").uid
 
 
 def test_a_process_that_took_over_a_dead_servers_id_is_not_taken_for_it(tmp_path: Path) -> None:

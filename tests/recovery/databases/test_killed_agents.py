@@ -114,6 +114,28 @@ def test_a_switchover_by_agents_that_die_in_every_act_loses_nothing(own: Trio) -
     assert ledger.duplicated(own["same-city"]) == 0
 
 
+def test_a_first_database_whose_agent_died_as_it_was_put_in_its_place_is_whole(bare: Trio) -> None:
+    production = bare["production"]
+    bare.begin()
+    bare.act("production", "initialise")
+
+    def left_behind(what: str) -> None:
+        production.end(signal.SIGKILL)
+        file = production.database.folder / "state" / "memory.json"
+        file.write_text(json.dumps({**remembered(production), "unfinished": what}))
+        production.start()
+
+    left_behind("a first database")
+    bare.act("production", "initialise")
+    assert production.shown["unfinished"] == ""
+    production.crash()
+    until(lambda: production.shown["process"] == "running", "it comes back")
+
+    left_behind("a rewind to same-city")
+    with pytest.raises(Permanent, match="a rewind to same-city was begun at production and not ended: reseed it"):
+        bare.act("production", "initialise")
+
+
 def test_a_rewind_whose_agent_died_is_never_started_from_and_ends_in_a_new_copy(own: Trio) -> None:
     own["production"].end(signal.SIGKILL)
     own["production"].crash()

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import re
 import signal
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg
 import pytest
 
 from flotilla.errors import Permanent, Transient
+from flotilla.node.config import parse_agent_config
 from flotilla.recovery import lsn
+from tasks.node_copying import _must_fit
+from tasks.node_evidence import _read
+from tasks.node_files import Recollection
+from tasks.node_postgres import Node
 from tasks.postgres import Observer
 from tests.recovery.databases.test_acts import reach
 from tests.recovery.databases.trio import SITES, SYNC, Ledger, Site, Trio, until
@@ -101,7 +110,7 @@ def table_of_doubts(trio: Trio) -> None:
         connection.execute(b"create table doubted (what text)")
 
 
-def discarded(site: Site) -> tuple[dict[str, object], str]:
+def discarded(site: Site) -> tuple[dict[str, Any], str]:
     """Return what was kept of what a rewind took back."""
     folders = sorted((site.database.folder / "state" / "evidence").iterdir())
     told = json.loads((folders[-1] / "discarded.json").read_text())
@@ -218,9 +227,70 @@ def test_where_the_wal_for_a_rewind_is_gone_the_site_is_seeded_anew(own: Trio) -
     own.act("production", "start", as_="standby")
     own.follows("production", "same-city")
 
-    assert (production.database.folder / "data.aside" / "PG_VERSION").exists()
+    assert len(asides(production)) == 1
     assert own["production"].ask("select current_setting('cluster_name')") == "production"
     assert own["production"].ask("select current_setting('synchronous_standby_names')") == ""  # SYNC was production's own
+
+
+def asides(site: Site) -> list[Path]:
+    """Return the databases that are kept until somebody deletes them."""
+    return sorted(one for one in site.database.folder.glob("data.aside-epoch-*") if (one / "PG_VERSION").is_file())
+
+
+def test_what_a_new_copy_discards_is_told_and_the_old_database_is_never_deleted(own: Trio) -> None:
+    production = own["production"]
+    table_of_doubts(own)
+    own.follows("same-city", "production")
+    write_unacknowledged(own, text="only production has this")
+    lose(production)
+    fail_over(own)
+    production.start()
+    own.act("production", "begin")
+    told = own.act("production", "reseed", upstream="same-city")["told"]
+
+    assert "1 INSERT in public.doubted" in told
+    (aside,) = asides(production)
+    assert f"kept until somebody deletes it: {aside}" in told
+    assert discarded(production)[0]["timeline"] == 1
+    for _ in range(2):  # what has nothing of its own is not kept for ever
+        own.act("production", "stop", mode="fast")
+        again = own.act("production", "reseed", upstream="same-city")["told"]
+        assert "discarded" not in again
+        assert asides(production) == [aside]
+    own.act("production", "start", as_="standby")
+    own.follows("production", "same-city")
+    with pytest.raises(Permanent, match=re.escape(f"delete {production.database.data}.aside or {aside}")):
+        _must_fit(
+            Node(parse_agent_config(production.database.config.read_text(), "agent.yaml"), Recollection(Path("none"))), 1 << 60
+        )
+
+
+def test_what_a_site_wrote_after_it_was_promoted_itself_is_told_when_it_is_rewound(own: Trio) -> None:
+    """Its own timeline begins where the other's goes on: there is nothing of it on the timeline that both have."""
+    table_of_doubts(own)
+    own.follows("same-city", "production")
+    own.begin()
+    for kind, given in (("detach", {}), ("set_sync", {"names": ""}), ("promote", {"timeout": 30})):
+        own.act("same-city", kind, **given)
+    with own["same-city"].connect() as line:
+        line.execute(b"insert into doubted values ('only same-city has this'), ('and this')")
+    own.act("same-city", "stop", mode="fast")
+    own.act("production", "set_sync", names="")
+    told = own.act("same-city", "rewind", upstream="production", keep_evidence=True)["told"]
+
+    assert "2 INSERT in public.doubted" in told
+    kept, dump = discarded(own["same-city"])
+    assert {row["name"]: row["count"] for row in kept["rows"] if row["name"] == "public.doubted"} == {"public.doubted": 2}
+    assert kept["unread"] == []
+    assert "desc: COMMIT" in dump
+    own.act("same-city", "start", as_="standby")
+    own.follows("same-city", "production")
+
+
+def test_a_dump_of_wal_that_takes_too_long_is_broken_off_and_told() -> None:
+    count, why = _read(["sleep", "600"], io.StringIO(), time.monotonic() + 0.1)
+
+    assert (count.records, why) == (0, "it took more than 3600 s")
 
 
 def test_what_was_set_at_the_old_primary_is_not_copied_with_its_data(own: Trio) -> None:

@@ -7,7 +7,8 @@ import os
 import pytest
 
 from flotilla.recovery.steps import Kind
-from tests.recovery.chaos.cells import RUNBOOKS, Cell, cells, faults_of, sample, step_at, steps_of
+from tests.recovery.chaos.cells import RUNBOOKS, Cell, cells, faults_of, sample, step_at, steps_of, strikes
+from tests.recovery.chaos.faults import LOST
 from tests.recovery.chaos.report import line, tables
 from tests.recovery.chaos.runner import Moment
 from tests.recovery.chaos.soak import soaked, watched
@@ -36,6 +37,16 @@ def test_a_sample_is_the_same_for_a_seed_and_repeats_no_fault_before_each_was_th
     assert len(faults & {one.fault for one in found}) > 10
 
 
+def test_a_sample_has_no_cell_that_strikes_nothing() -> None:
+    found = sample(cells(), 40, 7)
+
+    assert all(map(strikes, found))
+    assert not strikes(Cell(Kind.SWITCHOVER, "open", Moment.BEFORE, "target-cut"))  # replay is not paused
+    assert strikes(Cell(Kind.SWITCHOVER, "drain", Moment.DURING, "target-cut"))
+    assert strikes(Cell(Kind.FAILBACK, "back-rejoin-same-city", Moment.AFTER, "origin-cut"))
+    assert not strikes(Cell(Kind.SWITCHOVER, "traffic", Moment.BEFORE, LOST))
+
+
 def test_steps_are_named_by_the_sites_that_they_are_at() -> None:
     assert "rejoin-same-city" == step_at("rejoin-production", "same-city", "production")
     assert ("drain", "detach-remote") == (step_at("drain", "same-city", "production"), step_at("detach-remote", "a", "b"))
@@ -61,6 +72,7 @@ def test_struck_anywhere_nothing_promised_is_lost_and_every_run_ends_verified_or
         verdict = load.stop()
 
     assert [] == [f"{one.cell}: {one.told} {one.lost} {one.twice} {one.two}" for one in results if not one.is_good]
+    assert sum(one.end is End.PASSED_BY for one in results) <= 1, [str(one.cell) for one in results]
     assert verdict.is_clean, verdict
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 from collections.abc import Iterable
 
+import psutil
 import pytest
 
 import lab
@@ -49,6 +51,7 @@ def comes_back(field: Field, *sites: str) -> None:
 def test_production_is_lost_one_person_agrees_and_the_way_home_leads_back(field: Field) -> None:
     with primaries(field, os.environ) as seen, users(field) as load:
         load.wait()
+        field.sampled()
         lab.kill("production")
         going = field.begin("failover", "--to", "same-city", "--as", "zoe", "--reason", "production is gone")
         asked(going)
@@ -95,6 +98,27 @@ def test_of_two_watchers_one_fails_over_by_itself_and_nothing_is_lost(field: Fie
     assert last_automatic(field.fleet) is not None
 
 
+def test_a_failover_whose_watcher_dies_half_way_is_taken_up_by_the_other_one(field: Field) -> None:
+    wait_until_allowed(field)
+    runner = (sys.executable, "-m", "tests.recovery.chaos.runner", "publish", "before")
+    with primaries(field, os.environ) as seen, users(field) as load:
+        first = field.begin("watch", program=runner)
+        until(lambda: first.text.count(" taken holder=") >= 2, lambda: f"it leads: {first.text}")
+        second = field.begin("watch")
+        load.wait(100)
+        lab.kill("production")
+        until(lambda: "same-city is the primary" in first.text, lambda: f"it fails over: {told([first, second])}")
+        until(lambda: psutil.Process(first.process.pid).status() == psutil.STATUS_STOPPED, "it stands before it publishes")
+        first.kill()
+        until(lambda: "(verified)" in second.text, lambda: f"the other one has ended it: {told([first, second])}", 240)
+        verdict = load.stop()
+
+    assert "is taken up" in second.text
+    assert "same-city" == field.primary
+    assert ((), ()) == (verdict.lost, verdict.duplicated), verdict
+    assert [] == seen.overlaps()
+
+
 def told(watchers: Iterable[Going]) -> str:
     """Return what all of them said."""
     return "\n--\n".join(one.text for one in watchers)
@@ -112,6 +136,7 @@ def stated(going: Going) -> int:
 def test_the_city_is_lost_and_two_different_people_break_the_glass(field: Field) -> None:
     with users(field) as load:
         load.wait()
+        field.sampled()
         for site in CITY:
             lab.kill(site)
         refused = field.recover("failover", "--to", REMOTE, "--as", "carol", "--reason", "the city is gone")

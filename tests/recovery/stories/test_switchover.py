@@ -51,6 +51,7 @@ def test_whoever_walks_it_is_killed_and_another_goes_on_with_nothing_lost(field:
             standing.going.kill()
             going = field.begin("resume", run, "--as", "bob")
             if not any(entry.kind is Wrote.APPROVED for entry in going.journal.entries):  # it died before anybody was asked
+                going.wait_entry(lambda entry: entry.kind is Wrote.ASKED, "it asks")
                 field.approve(run, "alice").well()
             done = going.ended().well()
 
