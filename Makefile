@@ -21,7 +21,7 @@ export DO_NOT_TRACK := 1
 # Another virtual environment that happens to be active is not ours.
 unexport VIRTUAL_ENV PYTHONPATH PREFECT_API_URL PREFECT_PROFILE
 
-.PHONY: help env demo show up serve down lab lab-down test tests check format bench chaos soak conformance
+.PHONY: help env demo show up serve down lab lab-down test tests check lint format bench chaos soak conformance
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,19 +65,23 @@ lab-down: env ## the lab gone: processes, namespaces, mounts, cgroups, routes; o
 	@$(PYTHON) -m lab down
 	@if test -d .lab-tests; then FLOTILLA_LAB_DIR=$(CURDIR)/.lab-tests $(PYTHON) -m lab down; fi
 
-test: check ## all tests, in a lab of their own unless this checkout's is up without `make up`, whose watchers would recover what tests kill
+test: lint ## all tests, in a lab of their own unless this checkout's is up without `make up`, whose watchers would recover what tests kill
+	@$(PYTHON) -m pytest -q -n logical --dist worksteal tests/flotilla tests/conformance
 	@$(PYTHON) -m lab binaries >/dev/null  # a first build takes long, and is no test's time
 	@if $(FLOTILLA) server status >/dev/null 2>&1; then $(MAKE) tests FLOTILLA_LAB_DIR=$(CURDIR)/.lab-tests; else $(MAKE) tests; fi
 
-tests: env
-	@$(PYTHON) -m pytest
+tests: env ## the tests that need real programs, two at a time: while one waits for a cluster, another one works
+	@$(PYTHON) -m pytest -n 2 --dist loadgroup --ignore tests/flotilla --ignore tests/conformance
 
-check: env ## format, lint, types, import contracts, pure tests: under a minute
+check: lint ## format, lint, types, import contracts, pure tests: under a minute
+	@$(PYTHON) -m pytest -q -n logical --dist worksteal --hypothesis-profile=quick -m "not lab and not prefect and not programs and not long" \
+	  tests/flotilla tests/lab tests/conformance
+
+lint: env ## format, lint, types, import contracts
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
 	@contracts=$$($(VENV)/bin/lint-imports) || { echo "$$contracts"; exit 1; }
-	@$(PYTHON) -m pytest -q --hypothesis-profile=quick -m "not lab and not prefect and not programs and not long" tests/flotilla tests/lab tests/conformance
 
 format: env ## the code, formatted
 	@$(VENV)/bin/ruff format .

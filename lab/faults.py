@@ -19,6 +19,7 @@ from lab.errors import LabError
 from lab.layout import PORTS, ClusterLayout, Layout
 
 WAYS = ("in", "out")
+LONGEST = 60_000.0  # ms
 _MARK = "flotilla-cut"
 _CHAINS = {"in": ("PREROUTING", "-i"), "out": ("POSTROUTING", "-o")}
 _MARKED = re.compile(rf"{_MARK}/([\w-]*)/(in|out)")
@@ -77,6 +78,12 @@ def check_part(part: str | None) -> None:
     """Refuse a part that has no port."""
     if part is not None and part not in PORTS:
         raise LabError(f"no part {part!r} that could be cut by itself: expected one of {', '.join(PORTS)}")
+
+
+def check_delay(milliseconds: float) -> None:
+    """Refuse what is no time, or one after which nobody waits for an answer any more."""
+    if not 0 <= milliseconds <= LONGEST:
+        raise LabError(f"no delay of {milliseconds:g} ms: expected 0 to {LONGEST:g}")
 
 
 def check_way(way: str | None) -> None:

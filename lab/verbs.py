@@ -118,6 +118,7 @@ def slow(site: str, milliseconds: float, *, way: str | None = None) -> None:
     """Have all that goes to and from a site, or one way, take longer; 0 takes the slowness away."""
     cluster, asked = _real(_cluster(site)), _settings()
     faults.check_way(way)
+    faults.check_delay(milliseconds)
     delay = Delay(milliseconds if way != "out" else 0.0, milliseconds if way != "in" else 0.0)
     faults.slow(_layout(), cluster, delay, asked.round_trip)
 
@@ -139,6 +140,7 @@ def kill(site: str, part: str | None = None) -> None:
 
 def wan(round_trip: float) -> None:
     """Have the cities that many milliseconds apart, there and back; 0: as if in one place."""
+    faults.check_delay(round_trip)
     folder, layout = settings.directory(), _layout()
     for cluster in layout.clusters:
         faults.set_pace(layout, _real(cluster), round_trip)

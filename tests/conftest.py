@@ -21,6 +21,18 @@ settings.register_profile("quick", settings.get_profile("flotilla"), max_example
 settings.load_profile("flotilla")
 
 
+STORIES = "tests/recovery/stories/"  # what they tell of takes seconds: they come last, when the others are mostly done
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have one process of pytest-xdist's do all that the one fleet is needed for, and the others do the rest, a file each."""
+    items.sort(key=lambda item: item.nodeid.startswith(STORIES))
+    for item in items:
+        shares = "fleet_lab" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("fleet" if shares else item.nodeid.partition("::")[0]))
+
+
 @dataclass(frozen=True)
 class FleetLab:
     """The running lab: where its kubeconfig stands and the fleet file's view of it."""

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tasks import orchestrator, prefect_api
+from tasks import orchestrator
 from tests.conftest import ROOT, FleetLab
-from tests.flows.stories import CLUSTERS, NAMESPACE, Story
+from tests.flows.stories import CLUSTERS, NAMESPACE, Story, hold_schedules
 
 WEBHOOK = "FLOTILLA_TEST_WEBHOOK"
 
@@ -59,7 +59,7 @@ def prefect(fleet_lab: FleetLab, tmp_path_factory: pytest.TempPathFactory) -> It
     patch.setenv(WEBHOOK, f"http://127.0.0.1:{server.server_port}/hooks/people")
     orchestrator.start_all()
     orchestrator.deploy_all()
-    _hold_schedules()
+    hold_schedules()
     yield
     orchestrator.stop_all()
     server.shutdown()
@@ -72,14 +72,3 @@ def story(prefect: None, fleet_lab: FleetLab, tmp_path: Path) -> Iterator[Story]
     yield one
     for cluster in CLUSTERS:
         one.connection(cluster).request("DELETE", NAMESPACE.path(name=one.name))
-
-
-def _hold_schedules() -> None:
-    """Have nothing run on its own, but when a test says so."""
-    held = ("drift/drift", "services/keep-wired", "services/audit", "metrics/collect", "metrics/receive-alerts")
-    for name in (*held, "recovery/watch", "recovery/watch-too", "recovery/check"):
-        found = prefect_api.call("GET", f"/deployments/name/{name}").json()
-        for schedule in found["schedules"]:
-            path = f"/deployments/{found['id']}/schedules/{schedule['id']}"
-            answer = prefect_api.call("PATCH", path, {"active": False})
-            assert answer.is_success, answer.text

@@ -137,3 +137,14 @@ def flotilla(*words: str) -> subprocess.CompletedProcess[str]:
     """Return what the command line said and how it ended."""
     program = str(ROOT / ".venv" / "bin" / "flotilla")
     return subprocess.run([program, *words], cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+
+
+def hold_schedules(but: str = "") -> None:
+    """Have nothing run on its own, but when a test says so, and one deployment."""
+    held = ("drift/drift", "services/keep-wired", "services/audit", "metrics/collect", "metrics/receive-alerts")
+    for name in {*held, "recovery/watch", "recovery/watch-too", "recovery/check"} - {but}:
+        found = prefect_api.call("GET", f"/deployments/name/{name}").json()
+        for schedule in found["schedules"]:
+            path = f"/deployments/{found['id']}/schedules/{schedule['id']}"
+            answer = prefect_api.call("PATCH", path, {"active": False})
+            assert answer.is_success, answer.text

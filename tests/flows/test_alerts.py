@@ -24,7 +24,7 @@ from flotilla.metrics.webhook import parse_webhook
 from flows.alerts import WATERMARKS, Decision, Watch, intake
 from flows.hindsight import NOTED, Late, reevaluated
 from lab.layout import Hub
-from tasks import prefect_api
+from tasks import orchestrator, prefect_api
 from tasks.doors import now
 from tasks.intake import open_intake
 from tasks.store import Store, Written, store_of
@@ -37,6 +37,18 @@ ROUTES = [
     {"match": '{alertname="FlotillaClusterSilent"}', "deployment": "services/audit", "looksOnly": True},
     {"match": '{alertname=~"FleetApplicationDown|Sure"}', "deployment": "drift/drift", "fromLabels": {"correct": "how"}},
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unwalked(prefect: None) -> Iterator[None]:
+    """The runs that alerts start are counted here; nothing is to walk them beside the tests that follow."""
+    pool = f"/work_pools/{orchestrator.POOL}"
+    prefect_api.call("PATCH", pool, {"is_paused": True})
+    yield
+    scheduled = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+    for run in prefect_api.call("POST", "/flow_runs/filter", scheduled).json():
+        prefect_api.call("DELETE", f"/flow_runs/{run['id']}")
+    prefect_api.call("PATCH", pool, {"is_paused": False})
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import psutil
@@ -12,24 +14,34 @@ import pytest
 from flotilla.errors import Permanent
 from tasks import orchestrator, prefect_api
 from tasks.clusters import connect
-from tests.conftest import ROOT
-from tests.flows.stories import ended, until
+from tests.conftest import ROOT, FleetLab
+from tests.flows.stories import ended, hold_schedules, until
 
 pytestmark = [pytest.mark.lab, pytest.mark.prefect]
 
 
-@pytest.fixture
-def guarded(fleet_lab, tmp_path, monkeypatch):
-    """A Prefect that wants a name and a password."""
+@pytest.fixture(scope="module")
+def place(fleet_lab: FleetLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A Prefect that wants a name and a password, on which nothing but drift is planned."""
+    patch, folder = pytest.MonkeyPatch(), tmp_path_factory.mktemp("guarded")
     for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("FLOTILLA_HOME", str(tmp_path))
-    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "crew:s3cret")
-    monkeypatch.chdir(ROOT)
+        patch.delenv(name, raising=False)
+    patch.setenv("FLOTILLA_HOME", str(folder))
+    patch.setenv("PREFECT_SERVER_API_AUTH_STRING", "crew:s3cret")
+    patch.chdir(ROOT)
     orchestrator.start_all()
     orchestrator.deploy_all()
-    yield tmp_path
+    hold_schedules(but="drift/drift")
+    yield folder
     orchestrator.stop_all()
+    patch.undo()
+
+
+@pytest.fixture
+def guarded(place: Path) -> Path:
+    """The same, whatever a test before has done to it."""
+    orchestrator.start_all()
+    return place
 
 
 def test_a_guarded_server_runs_flows_for_those_who_know_the_password_only(guarded, fleet_lab, monkeypatch):
@@ -63,21 +75,6 @@ def test_what_is_scheduled_is_planned_by_the_server(guarded):
     planned = until(lambda: prefect_api.call("POST", "/flow_runs/filter", body).json(), "runs of drift to be planned")
 
     assert all(one["auto_scheduled"] for one in planned)
-
-
-def test_all_of_it_ends_and_it_listened_on_loopback_only(guarded):
-    recorded = json.loads((guarded / "state.json").read_text())
-    server = psutil.Process(recorded["server"]["pid"])
-    family = [server, *server.children(recursive=True), psutil.Process(recorded["worker"]["pid"])]
-    listens = {c.laddr.ip for one in family for c in one.net_connections() if c.status == psutil.CONN_LISTEN}
-
-    again = orchestrator.start_all()
-    done = orchestrator.stop_all()
-
-    assert {"127.0.0.1"} == listens
-    assert {"server": "runs", "worker": "runs"} == again
-    assert {"server": "ended", "worker": "ended"} == done
-    assert [] == [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_what_a_crash_of_the_machine_left_is_started_again(guarded):
@@ -138,3 +135,18 @@ def test_a_run_that_went_with_its_worker_is_crashed_and_not_under_way_for_ever(g
     connect(fleet_lab.fleet.cluster("remote")).request("DELETE", "/api/v1/namespaces/soaks")
 
     assert "CRASHED" == end["state_type"]
+
+
+def test_all_of_it_ends_and_it_listened_on_loopback_only(guarded):
+    recorded = json.loads((guarded / "state.json").read_text())
+    server = psutil.Process(recorded["server"]["pid"])
+    family = [server, *server.children(recursive=True), psutil.Process(recorded["worker"]["pid"])]
+    listens = {c.laddr.ip for one in family for c in one.net_connections() if c.status == psutil.CONN_LISTEN}
+
+    again = orchestrator.start_all()
+    done = orchestrator.stop_all()
+
+    assert {"127.0.0.1"} == listens
+    assert {"server": "runs", "worker": "runs"} == again
+    assert {"server": "ended", "worker": "ended"} == done
+    assert [] == [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]

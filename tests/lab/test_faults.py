@@ -260,6 +260,8 @@ def test_a_killed_site_is_dead_with_its_dns_and_comes_back(own_lab: Path) -> Non
         (("cut", "production", "--one-way", "sideways"), "expected one of in, out"),
         (("heal", "mars"), "expected one of production, same-city, remote"),
         (("slow", "mars", "5"), "expected one of production, same-city, remote"),
+        (("slow", "remote", "inf"), "no delay of inf ms: expected 0 to 60000"),
+        (("wan", "on", "--round-trip", "nan"), "no delay of nan ms: expected 0 to 60000"),
         (("kill", "remote", "engine"), "expected one of etcd"),
         (("load", "--ledger", "x", "--dns", "1.2.3.4:x", "--seconds", "1"), "expected ADDRESS or ADDRESS:PORT"),
     ],

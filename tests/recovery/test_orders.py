@@ -78,6 +78,10 @@ def test_an_order_is_created_once_and_can_be_read(quiet: Shop) -> None:
         b'{"id": "' + b"a" * 81 + b'"}',
         b'{"id": "a", "text": "\\u0000"}',
         b'{"id": "a", "text": "' + b"x" * 70_000 + b'"}',
+        b'{"id": "a", "of": NaN}',
+        b'{"id": "a", "of": 1e999}',
+        b'{"id": "a", "text": "\\ud800"}',
+        b'{"id": "a", "of": ' + b"[" * 30_000 + b"]" * 30_000 + b"}",
         b"\xff\xfe",
     ],
 )
@@ -107,7 +111,16 @@ def test_ids_are_streamed_whole_over_pages_and_since_a_time(orders: Shop, databa
 
     assert sorted(orders.ids()) == sorted(f"o{n}" for n in range(1, 12346))
     assert sorted(orders.ids("?since=12340")) == ["o12340", "o12341", "o12342", "o12343", "o12344", "o12345"]
-    assert orders.ask("GET", "/orders/ids?since=yesterday")[0] == 400
+    for no_time in ("yesterday", "nan", "inf", "1e300"):
+        assert orders.ask("GET", f"/orders/ids?since={no_time}")[0] == 400
+
+
+def test_a_backslash_and_a_pair_of_surrogates_are_kept_as_they_are(quiet: Shop) -> None:
+    order = {"id": "odd", "text": "\\u0000 \U0001f6a2", "of": 10**400}
+
+    assert quiet.ask("POST", "/orders", order)[0] == 201
+    assert quiet.ask("GET", "/orders/odd")[1]["order"] == order
+    assert quiet.ask("GET", "/orders/%00")[0] == 404
 
 
 def test_an_order_that_the_standby_has_not_is_not_promised_until_it_has(orders: Shop, databases: Pair) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import re
 import signal
@@ -35,7 +36,9 @@ LARGEST = 65_536  # bytes of an order
 PAGE = 5_000  # ids that are read at once
 STATEMENT = 10.0  # seconds for a statement that is no order
 IDLE = 60.0  # seconds for which a connection of a user may be silent
+LATEST = 1e11  # seconds since 1970: of the year 5138
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,80}")
+_ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # as JSON says it; a backslash of the text itself stands there twice
 log = logging.getLogger("orders")
 
 # What is there already is written again, by one more than before: only a transaction that writes waits for the standby. A plain
@@ -105,13 +108,16 @@ def parse_order(raw: bytes) -> tuple[str, str]:
     """Return id and body of an order; raises NoOrder."""
     try:
         body = json.loads(raw)
-    except ValueError as error:
+        text = json.dumps(body, allow_nan=False)
+        json.dumps(body, ensure_ascii=False).encode()
+    except RecursionError:
+        raise NoOrder("the body is nested too deeply") from None
+    except ValueError as error:  # NaN, a number beyond all, half of a surrogate pair: Python reads them, PostgreSQL does not
         raise NoOrder(f"the body is not JSON: {error}") from None
     order = body.get("id") if isinstance(body, dict) else None
     if not isinstance(order, str) or not _ID.fullmatch(order) or order == "ids":
         raise NoOrder('an object with an "id" of 1 to 80 letters, digits and . _ : - is needed, which is not "ids"')
-    text = json.dumps(body)
-    if "\\u0000" in text:
+    if _ZERO.search(text):
         raise NoOrder("PostgreSQL keeps no text with a zero character in it")
     return order, text
 
@@ -150,7 +156,8 @@ class Handler(BaseHTTPRequestHandler):
             if parts.path == "/orders/ids":
                 self._stream(parse_qs(parts.query).get("since", ["0"])[0])
             elif parts.path.startswith("/orders/"):
-                found = self.orders.order(unquote(parts.path.removeprefix("/orders/")))
+                order = unquote(parts.path.removeprefix("/orders/"))
+                found = self.orders.order(order) if _ID.fullmatch(order) else None
                 self._say(HTTPStatus.OK if found else HTTPStatus.NOT_FOUND, found or {"error": "no such order"})
             else:
                 self._about(parts.path)
@@ -176,6 +183,8 @@ class Handler(BaseHTTPRequestHandler):
         try:
             from_ = float(since)
         except ValueError:
+            from_ = math.nan
+        if not abs(from_) < LATEST:
             return self._say(HTTPStatus.BAD_REQUEST, {"error": f"since={since!r} is no number of seconds since 1970"})
         page = self.orders.page("", from_)
         self.send_response(HTTPStatus.OK)
