@@ -80,9 +80,9 @@ def _fence(act: Act, plan: Plan) -> Told:
     out = f"SELECT pid FROM pg_stat_activity WHERE {inside} AND wait_event IS DISTINCT FROM 'SyncRep'"
     kept = f"^(local all {OPERATOR}|hostssl replication {REPLICATION}|hostssl all {OBSERVER}) "
     nobody = "'local all all reject' 'host all all all reject' 'local replication all reject' 'host replication all all reject'"
-    door = [
-        'test -e "$STATE/pg_hba.before" || cp "$STATE/pg_hba.conf" "$STATE/pg_hba.before"',
-        f"{{ grep -E '{kept}' \"$STATE/pg_hba.before\"; printf '%s\\n' {nobody}; }} > \"$STATE/pg_hba.conf\"",
+    door = [  # beside the data: PostgreSQL's user makes no files in the agent's own folder
+        'test -e "$PGDATA.pg_hba.before" || cp "$STATE/pg_hba.conf" "$PGDATA.pg_hba.before"',
+        f"{{ grep -E '{kept}' \"$PGDATA.pg_hba.before\"; printf '%s\\n' {nobody}; }} > \"$STATE/pg_hba.conf\"",
         '"$PGBIN/pg_ctl" -D "$PGDATA" reload',
         f"for once in 1 2 3 4 5; do sleep 0.5; {_psql(out)} | xargs -r kill -TERM || true; done",
     ]
@@ -92,7 +92,8 @@ def _fence(act: Act, plan: Plan) -> Told:
 
 def _unfence(act: Act, plan: Plan) -> Told:
     back = [
-        'test ! -e "$STATE/pg_hba.before" || mv "$STATE/pg_hba.before" "$STATE/pg_hba.conf"',
+        'test ! -e "$PGDATA.pg_hba.before" || cat "$PGDATA.pg_hba.before" > "$STATE/pg_hba.conf"',
+        'rm -f "$PGDATA.pg_hba.before"',
         '"$PGBIN/pg_ctl" -D "$PGDATA" reload || true',
         'head -1 "$STATE/pg_hba.conf"',
     ]
@@ -183,7 +184,7 @@ def _stop(act: acts.Stop, plan: Plan) -> Told:
 
 def _start(act: acts.Start, plan: Plan) -> Told:
     signal = 'test -e "$PGDATA/standby.signal"' if act.role == "standby" else 'test ! -e "$PGDATA/standby.signal"'
-    begin = '-w -l "$STATE/by-hand.log" -o "-c config_file=$STATE/postgresql.conf" start'
+    begin = '-w -l "$PGDATA.by-hand.log" -o "-c config_file=$STATE/postgresql.conf" start'
     run = f'"$PGBIN/pg_ctl" -D "$PGDATA" status >&2 || "$PGBIN/pg_ctl" -D "$PGDATA" {begin}'
     told = [f"remember {act.site} autostart true"]
     told += [f"remember {act.site} primary_epoch {plan.epoch}"] if act.role == "primary" else []
