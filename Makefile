@@ -71,7 +71,7 @@ test: lint ## all tests, in a lab of their own unless this checkout's is up with
 	@if $(FLOTILLA) server status >/dev/null 2>&1; then $(MAKE) tests FLOTILLA_LAB_DIR=$(CURDIR)/.lab-tests; else $(MAKE) tests; fi
 
 tests: env ## the tests that need real programs, two at a time: while one waits for a cluster, another one works
-	@$(PYTHON) -m pytest -n 2 --dist loadgroup --ignore tests/flotilla --ignore tests/conformance
+	@$(PYTHON) -m pytest -v -n 2 --dist loadfile --ignore tests/flotilla --ignore tests/conformance
 
 check: lint ## format, lint, types, import contracts, pure tests: under a minute
 	@$(PYTHON) -m pytest -q -n logical --dist worksteal --hypothesis-profile=quick -m "not lab and not prefect and not programs and not long" \

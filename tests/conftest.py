@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from flotilla.fleet import Fleet, parse_fleet
 from tasks.clusters import Connection, connect, forget_connections
@@ -21,16 +23,25 @@ settings.register_profile("quick", settings.get_profile("flotilla"), max_example
 settings.load_profile("flotilla")
 
 
+SHARING = ("tests/flows/", "tests/tasks/", "tests/recovery/stories/")
 STORIES = "tests/recovery/stories/"  # what they tell of takes seconds: they come last, when the others are mostly done
 
 
-@pytest.hookimpl(tryfirst=True)
+class ByFleet(LoadScopeScheduling):
+    """Has one process of pytest-xdist's do all that the one fleet is needed for; the others do the rest, a file each."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "fleet" if nodeid.startswith(SHARING) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
+    """Deal tests out so, where whole files are dealt out."""
+    return ByFleet(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have one process of pytest-xdist's do all that the one fleet is needed for, and the others do the rest, a file each."""
+    """Have the stories come last."""
     items.sort(key=lambda item: item.nodeid.startswith(STORIES))
-    for item in items:
-        shares = "fleet_lab" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("fleet" if shares else item.nodeid.partition("::")[0]))
 
 
 @dataclass(frozen=True)
