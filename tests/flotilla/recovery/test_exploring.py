@@ -147,4 +147,4 @@ def test_runs_side_by_side_with_faults_between_any_two_moves_break_nothing():
 @pytest.mark.long
 @pytest.mark.timeout(1200)  # it takes minutes where it has the machine to itself
 def test_a_far_look_finds_nothing_either():
-    explored(max(LOOKS, 600), 60)
+    explored(max(LOOKS, 250), 60)
