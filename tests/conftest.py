@@ -28,10 +28,12 @@ STORIES = "tests/recovery/stories/"  # what they tell of takes seconds: they com
 
 
 class ByFleet(LoadScopeScheduling):
-    """Has one process of pytest-xdist's do all that the one fleet is needed for; the others do the rest, a file each."""
+    """Has one process of pytest-xdist's do all that the one fleet is needed for; others do the rest, a file each, or a lab."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "fleet" if nodeid.startswith(SHARING) else nodeid.partition("::")[0]
+        if nodeid.startswith(SHARING):
+            return "fleet"
+        return "lab" if nodeid.startswith("tests/lab/") else nodeid.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:

@@ -24,10 +24,10 @@ from flows.proving import Counter
 from tasks.doors import now
 from tests.conftest import ROOT, FleetLab
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]  # waits end as soon as they may; a busy machine takes its time
 
 SETTLE = 2.0
-OVERLAP = 60  # seconds; the kubelet's own samples carry the time at which it last looked, up to half a minute ago
+OVERLAP = 90  # seconds; the kubelet's own samples carry when it last looked: half a minute ago, a busy machine's longer
 WINDOW = 10_000
 
 
@@ -46,7 +46,7 @@ def fleet(fleet_lab: FleetLab, monkeypatch: pytest.MonkeyPatch) -> Fleet:
 @pytest.fixture
 def collector(fleet: Fleet, tmp_path: Path) -> Collector:
     one = Collector(fleet, tmp_path)
-    until(lambda: all(not done.error and done.series for done in one.cycle().done.values()), 90)
+    until(lambda: all(not done.error and done.series for done in one.cycle().done.values()))
     return one
 
 
@@ -57,7 +57,7 @@ def mended() -> Iterator[None]:
     lab.up()
 
 
-def until(holds: Callable[[], object], seconds: float) -> None:
+def until(holds: Callable[[], object], seconds: float = 400) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"not so after {seconds} s"
@@ -99,7 +99,7 @@ def test_samples_are_stamped_with_where_they_come_from_and_with_nothing_else(col
     collected(collector, now() - 25_000)
 
     stamped = 'count by (cluster, site, role) (up{job="kubelet"})'
-    until(lambda: len(collector.store.engine.query(stamped)) >= len(collector.readers), 60)
+    until(lambda: len(collector.store.engine.query(stamped)) >= len(collector.readers))
     found = [one["metric"] for one in collector.store.engine.query(stamped)]
     replicas = collector.store.engine.query('{__name__=~"up|kube_pod_info",prometheus_replica!=""}')
 
@@ -166,7 +166,7 @@ def test_what_a_killed_store_had_acknowledged_and_lost_is_noticed_and_written_ag
         seen.extend(proof for done in collector.cycle().done.values() for proof in done.proofs)
         return all(not one.kept.ledger.due(one.kept.progress) for one in collector.readers.values())
 
-    until(proved, 120)
+    until(proved)
 
     assert all("does not answer" in one.error for one in down.values())
     assert not [str(proof) for proof in seen if proof.outcome is Outcome.SHORT]
@@ -188,9 +188,9 @@ groups:
     collector = Collector(fleet.model_copy(update={"metrics": fleet.metrics.model_copy(update=metrics)}), tmp_path / "state")
     cycles = []
 
-    until(lambda: cycles.append(collector.cycle()) or cycles[-1].unheard, 90)
+    until(lambda: cycles.append(collector.cycle()) or cycles[-1].unheard)
     once = {one.labels["cluster"] for one in cycles[-1].unheard}
-    until(lambda: collector.cycle() and not any(one.kept.late for one in collector.readers.values()), 60)
+    until(lambda: collector.cycle() and not any(one.kept.late for one in collector.readers.values()))
 
     assert once <= set(collector.readers)
     assert not any(one.kept.late for one in Collector(collector.fleet, tmp_path / "state").readers.values())

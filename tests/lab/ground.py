@@ -17,6 +17,16 @@ from tests.conftest import ROOT
 @contextmanager
 def own_fleet(folder: Path, *, real_nodes: bool) -> Iterator[Fleet]:
     """Give a lab of one's own as a fleet; it is the current one until it is gone again."""
+    with as_fleet(folder, real_nodes=real_nodes) as fleet:
+        try:
+            yield fleet
+        finally:
+            lab.down()
+
+
+@contextmanager
+def as_fleet(folder: Path, *, real_nodes: bool) -> Iterator[Fleet]:
+    """Give the lab of a folder, whole, as a fleet; it is the current one for that time."""
     kept = {name: os.environ.get(name) for name in ("FLOTILLA_LAB_DIR", "KUBECONFIG")}
     os.environ["FLOTILLA_LAB_DIR"] = str(folder)
     try:
@@ -24,7 +34,6 @@ def own_fleet(folder: Path, *, real_nodes: bool) -> Iterator[Fleet]:
         file = ROOT / "deployments" / "fleet.yaml"
         yield parse_fleet(file.read_text(), str(file))
     finally:
-        lab.down()
         for name, value in kept.items():
             os.environ.pop(name, None)
             if value is not None:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 from urllib.request import urlopen
@@ -56,24 +56,6 @@ spec:
   tolerations: [{operator: Exists}]
   containers: [{name: busy, image: nobody/pulls-this}]
 """
-
-
-@pytest.fixture(scope="module")
-def own_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A lab of our own with real nodes, where this machine has them."""
-    folder = tmp_path_factory.mktemp("lab") / "l"
-    before = os.environ.get("FLOTILLA_LAB_DIR")
-    os.environ["FLOTILLA_LAB_DIR"] = str(folder)
-    try:
-        seen = lab.up(simulated_nodes=2)
-        if not seen.cluster("production").real_nodes:
-            pytest.skip("no real nodes on this machine")
-        yield folder
-    finally:
-        lab.down()
-        os.environ.pop("FLOTILLA_LAB_DIR")
-        if before is not None:
-            os.environ["FLOTILLA_LAB_DIR"] = before
 
 
 def kubectl(cluster: str, *words: str, stdin: str | None = None, ok: bool = True) -> str:

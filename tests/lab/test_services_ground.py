@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +16,7 @@ from flotilla.fleet import Fleet
 from flotilla.services.definitions import NAMES
 from flotilla.services.findings import State, Topic
 from flows.ground import try_reach
-from lab import system
-from tests.lab.ground import own_fleet, report, wrong
+from tests.lab.ground import as_fleet, report, wrong
 from tests.lab.test_lab import kubectl, until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
@@ -37,11 +37,9 @@ COREDNS = ["-n", "kube-system"]
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+def fleet(own_lab: Path) -> Iterator[Fleet]:
     """Three clusters with real nodes, whose DNS and networks nobody else needs."""
-    if reason := system.why_no_real_nodes():
-        pytest.skip(reason)
-    with own_fleet(tmp_path_factory.mktemp("lab") / "l", real_nodes=True) as fleet:
+    with as_fleet(own_lab, real_nodes=True) as fleet:
         yield fleet
 
 
