@@ -63,7 +63,8 @@ lab: env ## three real Kubernetes clusters on this machine (SIMULATED_NODES=100 
 
 lab-down: env ## the lab gone: processes, namespaces, mounts, cgroups, routes; one that tests left behind, too
 	@$(PYTHON) -m lab down
-	@if test -d .lab-tests; then FLOTILLA_LAB_DIR=$(CURDIR)/.lab-tests $(PYTHON) -m lab down; fi
+	@for one in .lab-tests .lab-stories .lab-tests-stories; do \
+	  if test -d $$one; then FLOTILLA_LAB_DIR=$(CURDIR)/$$one $(PYTHON) -m lab down; fi; done
 
 test: lint ## all tests, in a lab of their own unless this checkout's is up without `make up`, whose watchers would recover what tests kill
 	@$(PYTHON) -m pytest -q -n logical --dist worksteal tests/flotilla tests/conformance
@@ -71,7 +72,7 @@ test: lint ## all tests, in a lab of their own unless this checkout's is up with
 	@if $(FLOTILLA) server status >/dev/null 2>&1; then $(MAKE) tests FLOTILLA_LAB_DIR=$(CURDIR)/.lab-tests; else $(MAKE) tests; fi
 
 tests: env ## the tests that need real programs, two at a time: while one waits for a cluster, another one works
-	@$(PYTHON) -m pytest -v -n 2 --dist loadfile --ignore tests/flotilla --ignore tests/conformance
+	@$(PYTHON) -m pytest -v -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/flotilla --ignore tests/conformance
 
 check: lint ## format, lint, types, import contracts, pure tests: under a minute
 	@$(PYTHON) -m pytest -q -n logical --dist worksteal --hypothesis-profile=quick -m "not lab and not prefect and not programs and not long" \

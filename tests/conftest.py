@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,22 +24,22 @@ settings.register_profile("quick", settings.get_profile("flotilla"), max_example
 settings.load_profile("flotilla")
 
 
-SHARING = ("tests/flows/", "tests/tasks/", "tests/recovery/stories/")
 STORIES = "tests/recovery/stories/"  # what they tell of takes seconds: they come last, when the others are mostly done
+SHARING = {"tests/flows/": "fleet", "tests/tasks/": "fleet", "tests/lab/": "lab", STORIES: "stories"}
+"""What has one lab for all of its tests, and that lab's name."""
 
 
-class ByFleet(LoadScopeScheduling):
-    """Has one process of pytest-xdist's do all that the one fleet is needed for; others do the rest, a file each, or a lab."""
+class ByLab(LoadScopeScheduling):
+    """Has one process of pytest-xdist's do all that one lab is needed for; what needs none is dealt out by files."""
 
     def _split_scope(self, nodeid: str) -> str:
-        if nodeid.startswith(SHARING):
-            return "fleet"
-        return "lab" if nodeid.startswith("tests/lab/") else nodeid.partition("::")[0]
+        found = [name for folder, name in SHARING.items() if nodeid.startswith(folder)]
+        return found[0] if found else nodeid.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
     """Deal tests out so, where whole files are dealt out."""
-    return ByFleet(config, log) if config.getvalue("dist") == "loadfile" else None
+    return ByLab(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -58,6 +59,13 @@ class FleetLab:
 @pytest.fixture(scope="session")
 def fleet_lab(request: pytest.FixtureRequest) -> Iterator[FleetLab]:
     """Yield the lab of this checkout: the running one, or one of our own that ends with the session."""
+    with opened_lab(request) as opened:
+        yield opened
+
+
+@contextmanager
+def opened_lab(request: pytest.FixtureRequest) -> Iterator[FleetLab]:
+    """Give the lab that FLOTILLA_LAB_DIR says, or the checkout's; one that was not there goes again."""
     import lab
 
     running = lab.ensure()
@@ -67,13 +75,15 @@ def fleet_lab(request: pytest.FixtureRequest) -> Iterator[FleetLab]:
     before = os.environ.get("KUBECONFIG")
     os.environ["KUBECONFIG"] = str(running.kubeconfig)
     file = ROOT / "deployments" / "fleet.yaml"
-    yield FleetLab(str(running.kubeconfig), parse_fleet(file.read_text(), str(file)), str(file))
-    if before is None:
-        del os.environ["KUBECONFIG"]
-    else:
-        os.environ["KUBECONFIG"] = before
-    if not running.reused:
-        lab.down()
+    try:
+        yield FleetLab(str(running.kubeconfig), parse_fleet(file.read_text(), str(file)), str(file))
+    finally:
+        if before is None:
+            del os.environ["KUBECONFIG"]
+        else:
+            os.environ["KUBECONFIG"] = before
+        if not running.reused:
+            lab.down()
 
 
 @pytest.fixture(scope="session")

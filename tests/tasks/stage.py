@@ -13,14 +13,13 @@ from flotilla.facts import Unknown
 from flotilla.intent import Delivery, Handling, Intent, Mode, RenderedObject, Step, StepKind
 from flotilla.objects import ObjectKey
 from flotilla.rollout import Action, Plan, plan
+from lab import settings
 from tasks.clusters import Connection
 from tasks.looks import look_at
 from tasks.scene import GROUND, scene_of, strays_in
 from tasks.workloads import Applied, apply_step, prune, save_parent
-from tests.conftest import ROOT
 
 CLUSTER = "remote"
-KUBECTL = str(ROOT / ".lab" / "bin" / "kubectl")
 IMAGE = "localhost/podinfo:6.7.0"
 
 
@@ -92,7 +91,7 @@ class Stage:
     def kubectl(self, *words: str, input: Any = None, check: bool = True, env: Any = None) -> str:  # noqa: A002
         """Run kubectl against the cluster and return what it printed, on both channels."""
         done = subprocess.run(
-            [KUBECTL, "--context", self.connection.name, *words],
+            [str(settings.directory() / "bin" / "kubectl"), "--context", self.connection.name, *words],
             input=json.dumps(input) if input else None,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
