@@ -18,6 +18,7 @@ export FLOTILLA_RECOVERY = $(shell ls $(FLOTILLA_LAB_DIR)/recovery.yaml 2>/dev/n
 export FLOTILLA_AGENT_TOKEN = $(shell cat $(FLOTILLA_LAB_DIR)/secrets/token 2>/dev/null)
 export FLOTILLA_OBSERVER_PASSWORD = $(shell cat $(FLOTILLA_LAB_DIR)/secrets/observer 2>/dev/null)
 export DO_NOT_TRACK := 1
+SECONDS_COUNT := tests/recovery/databases tests/recovery/stories
 # Another virtual environment that happens to be active is not ours.
 unexport VIRTUAL_ENV PYTHONPATH PREFECT_API_URL PREFECT_PROFILE
 
@@ -63,16 +64,19 @@ lab: env ## three real Kubernetes clusters on this machine (SIMULATED_NODES=100 
 
 lab-down: env ## the lab gone: processes, namespaces, mounts, cgroups, routes; one that tests left behind, too
 	@$(PYTHON) -m lab down
-	@for one in .lab-tests .lab-stories .lab-tests-stories; do \
-	  if test -d $$one; then FLOTILLA_LAB_DIR=$(CURDIR)/$$one $(PYTHON) -m lab down; fi; done
+	@if test -d .lab-tests; then FLOTILLA_LAB_DIR=$(CURDIR)/.lab-tests $(PYTHON) -m lab down; fi
 
 test: lint ## all tests, in a lab of their own unless this checkout's is up without `make up`, whose watchers would recover what tests kill
 	@$(PYTHON) -m pytest -q -n logical --dist worksteal tests/flotilla tests/conformance
 	@$(PYTHON) -m lab binaries >/dev/null  # a first build takes long, and is no test's time
 	@if $(FLOTILLA) server status >/dev/null 2>&1; then $(MAKE) tests FLOTILLA_LAB_DIR=$(CURDIR)/.lab-tests; else $(MAKE) tests; fi
 
-tests: env ## the tests that need real programs, two at a time: while one waits for a cluster, another one works
-	@$(PYTHON) -m pytest -v -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/flotilla --ignore tests/conformance
+tests: env ## the tests that need real programs, two at a time, and, alone, those in which seconds count
+	@failed=0; \
+	$(PYTHON) -m pytest -v -n 2 --dist loadfile --no-loadscope-reorder $(SECONDS_COUNT:%=--ignore %) \
+	  --ignore tests/flotilla --ignore tests/conformance || failed=1; \
+	$(PYTHON) -m pytest -v $(SECONDS_COUNT) || failed=1; \
+	exit $$failed
 
 check: lint ## format, lint, types, import contracts, pure tests: under a minute
 	@$(PYTHON) -m pytest -q -n logical --dist worksteal --hypothesis-profile=quick -m "not lab and not prefect and not programs and not long" \

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +23,7 @@ settings.register_profile("quick", settings.get_profile("flotilla"), max_example
 settings.load_profile("flotilla")
 
 
-STORIES = "tests/recovery/stories/"  # what they tell of takes seconds: they come last, when the others are mostly done
-SHARING = {"tests/flows/": "fleet", "tests/tasks/": "fleet", "tests/lab/": "lab", STORIES: "stories"}
+SHARING = {"tests/flows/": "fleet", "tests/tasks/": "fleet", "tests/lab/": "lab"}
 """What has one lab for all of its tests, and that lab's name."""
 
 
@@ -42,11 +40,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
     return ByLab(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have the stories come last."""
-    items.sort(key=lambda item: item.nodeid.startswith(STORIES))
-
-
 @dataclass(frozen=True)
 class FleetLab:
     """The running lab: where its kubeconfig stands and the fleet file's view of it."""
@@ -59,13 +52,6 @@ class FleetLab:
 @pytest.fixture(scope="session")
 def fleet_lab(request: pytest.FixtureRequest) -> Iterator[FleetLab]:
     """Yield the lab of this checkout: the running one, or one of our own that ends with the session."""
-    with opened_lab(request) as opened:
-        yield opened
-
-
-@contextmanager
-def opened_lab(request: pytest.FixtureRequest) -> Iterator[FleetLab]:
-    """Give the lab that FLOTILLA_LAB_DIR says, or the checkout's; one that was not there goes again."""
     import lab
 
     running = lab.ensure()

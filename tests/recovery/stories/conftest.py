@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
 import lab
-from lab import settings
-from tests.conftest import FleetLab, opened_lab
+from tests.conftest import FleetLab
 from tests.recovery.field import Field, opened_field
-
-
-@pytest.fixture(scope="session")
-def fleet_lab(request: pytest.FixtureRequest) -> Iterator[FleetLab]:
-    """Yield the lab of the other tests, or one beside it where another process has those: here whole sites are killed."""
-    with pytest.MonkeyPatch.context() as patch:
-        if "PYTEST_XDIST_WORKER" in os.environ:
-            patch.setenv("FLOTILLA_LAB_DIR", f"{settings.directory()}-stories")
-        with opened_lab(request) as opened:
-            yield opened
 
 
 @pytest.fixture(scope="session")
