@@ -142,7 +142,7 @@ def test_a_small_series_is_not_touched_by_batches():
         (b"  <!DOCTYPE html>", "", NotRemoteRead, "a page of HTML"),
         (json.dumps({"status": "error"}).encode(), "application/json", NotRemoteRead, "status"),
         (b"404 page not found\n", "text/plain; charset=utf-8", NotRemoteRead, "404 page not found"),
-        (gzip.compress(b"hello"), "", NotRemoteRead, "gzip"),
+        (gzip.compress(b"hello", mtime=0), "", NotRemoteRead, "gzip"),
         (bytes(cramjam.snappy.compress(b"hello")), "", NotRemoteRead, "framed snappy"),
         (b"x", "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse", NotRemoteRead, "streamed"),
         (b"\xff\xff\xff\xff\x0f", "", Damaged, "more than it can hold"),
