@@ -31,7 +31,7 @@ AT_ONCE = 20
 the process that suspended it has ended (PrefectHQ/prefect#16806, still so in 3.8)."""
 
 FREED_WITHIN = 5.0  # seconds; a server that was killed keeps its port for a moment
-START_WITHIN = 90.0  # seconds; the first start writes the database's tables
+START_WITHIN = 240.0  # seconds; the first start writes the database's tables, and a machine may have much to do
 PARTS = ("server", "worker")
 RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"  # in the environment of a run's process
 QUIET = {
