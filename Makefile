@@ -18,7 +18,6 @@ export FLOTILLA_RECOVERY = $(shell ls $(FLOTILLA_LAB_DIR)/recovery.yaml 2>/dev/n
 export FLOTILLA_AGENT_TOKEN = $(shell cat $(FLOTILLA_LAB_DIR)/secrets/token 2>/dev/null)
 export FLOTILLA_OBSERVER_PASSWORD = $(shell cat $(FLOTILLA_LAB_DIR)/secrets/observer 2>/dev/null)
 export DO_NOT_TRACK := 1
-SECONDS_COUNT := tests/recovery/databases tests/recovery/stories
 # Another virtual environment that happens to be active is not ours.
 unexport VIRTUAL_ENV PYTHONPATH PREFECT_API_URL PREFECT_PROFILE
 
@@ -71,12 +70,8 @@ test: lint ## all tests, in a lab of their own unless this checkout's is up with
 	@$(PYTHON) -m lab binaries >/dev/null  # a first build takes long, and is no test's time
 	@if $(FLOTILLA) server status >/dev/null 2>&1; then $(MAKE) tests FLOTILLA_LAB_DIR=$(CURDIR)/.lab-tests; else $(MAKE) tests; fi
 
-tests: env ## the tests that need real programs, two at a time, and, alone, those in which seconds count
-	@failed=0; \
-	$(PYTHON) -m pytest -v -n 2 --dist loadfile --no-loadscope-reorder $(SECONDS_COUNT:%=--ignore %) \
-	  --ignore tests/flotilla --ignore tests/conformance || failed=1; \
-	$(PYTHON) -m pytest -v $(SECONDS_COUNT) || failed=1; \
-	exit $$failed
+tests: env ## the tests that need a lab or programs, one after another, for in many of them seconds count
+	@$(PYTHON) -m pytest -v --ignore tests/flotilla --ignore tests/conformance
 
 check: lint ## format, lint, types, import contracts, pure tests: under a minute
 	@$(PYTHON) -m pytest -q -n logical --dist worksteal --hypothesis-profile=quick -m "not lab and not prefect and not programs and not long" \

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
 
 from flotilla.fleet import Fleet, parse_fleet
 from tasks.clusters import Connection, connect, forget_connections
@@ -21,23 +19,6 @@ ROOT = Path(__file__).parent.parent
 settings.register_profile("flotilla", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", settings.get_profile("flotilla"), max_examples=25)  # of `make check`
 settings.load_profile("flotilla")
-
-
-SHARING = {"tests/flows/": "fleet", "tests/tasks/": "fleet", "tests/lab/": "lab"}
-"""What has one lab for all of its tests, and that lab's name."""
-
-
-class ByLab(LoadScopeScheduling):
-    """Has one process of pytest-xdist's do all that one lab is needed for; what needs none is dealt out by files."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        found = [name for folder, name in SHARING.items() if nodeid.startswith(folder)]
-        return found[0] if found else nodeid.partition("::")[0]
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
-    """Deal tests out so, where whole files are dealt out."""
-    return ByLab(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @dataclass(frozen=True)
