@@ -42,15 +42,13 @@ def fleet_lab(request: pytest.FixtureRequest) -> Iterator[FleetLab]:
     before = os.environ.get("KUBECONFIG")
     os.environ["KUBECONFIG"] = str(running.kubeconfig)
     file = ROOT / "deployments" / "fleet.yaml"
-    try:
-        yield FleetLab(str(running.kubeconfig), parse_fleet(file.read_text(), str(file)), str(file))
-    finally:
-        if before is None:
-            del os.environ["KUBECONFIG"]
-        else:
-            os.environ["KUBECONFIG"] = before
-        if not running.reused:
-            lab.down()
+    yield FleetLab(str(running.kubeconfig), parse_fleet(file.read_text(), str(file)), str(file))
+    if before is None:
+        del os.environ["KUBECONFIG"]
+    else:
+        os.environ["KUBECONFIG"] = before
+    if not running.reused:
+        lab.down()
 
 
 @pytest.fixture(scope="session")
