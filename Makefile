@@ -18,6 +18,7 @@ export FLOTILLA_RECOVERY = $(shell ls $(FLOTILLA_LAB_DIR)/recovery.yaml 2>/dev/n
 export FLOTILLA_AGENT_TOKEN = $(shell cat $(FLOTILLA_LAB_DIR)/secrets/token 2>/dev/null)
 export FLOTILLA_OBSERVER_PASSWORD = $(shell cat $(FLOTILLA_LAB_DIR)/secrets/observer 2>/dev/null)
 export DO_NOT_TRACK := 1
+IMPURE := --ignore tests/flotilla --ignore tests/conformance
 # Another virtual environment that happens to be active is not ours.
 unexport VIRTUAL_ENV PYTHONPATH PREFECT_API_URL PREFECT_PROFILE
 
@@ -66,12 +67,18 @@ lab-down: env ## the lab gone: processes, namespaces, mounts, cgroups, routes; o
 	@if test -d .lab-tests; then FLOTILLA_LAB_DIR=$(CURDIR)/.lab-tests $(PYTHON) -m lab down; fi
 
 test: lint ## all tests, in a lab of their own unless this checkout's is up without `make up`, whose watchers would recover what tests kill
-	@$(PYTHON) -m pytest -q -n logical --dist worksteal tests/flotilla tests/conformance
 	@$(PYTHON) -m lab binaries >/dev/null  # a first build takes long, and is no test's time
+	@$(PYTHON) -m pytest -v -n logical --dist loadfile --no-loadscope-reorder -m "not lab and not prefect" $(IMPURE)
 	@if $(FLOTILLA) server status >/dev/null 2>&1; then $(MAKE) tests FLOTILLA_LAB_DIR=$(CURDIR)/.lab-tests; else $(MAKE) tests; fi
 
-tests: env ## the tests that need a lab or programs, one after another, for in many of them seconds count
-	@$(PYTHON) -m pytest -v --ignore tests/flotilla --ignore tests/conformance
+# A lab waits for much of its time: the pure tests have what it leaves, and take nothing that it wants.
+tests: env ## the tests that need a lab, one after another, for in many of them seconds count; beside them the pure ones
+	@said=$$(mktemp); trap 'rm -f $$said; kill $$pure 2>/dev/null || true' EXIT; \
+	nice -n 19 $(PYTHON) -m pytest -q tests/flotilla tests/conformance >$$said 2>&1 & pure=$$!; \
+	$(PYTHON) -m pytest -v -m "lab or prefect" tests/lab; \
+	$(PYTHON) -m pytest -v -m "lab or prefect" --ignore tests/lab $(IMPURE); \
+	wait $$pure || { cat $$said; exit 1; }; \
+	tail -n 1 $$said
 
 check: lint ## format, lint, types, import contracts, pure tests: under a minute
 	@$(PYTHON) -m pytest -q -n logical --dist worksteal --hypothesis-profile=quick -m "not lab and not prefect and not programs and not long" \

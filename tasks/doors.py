@@ -17,6 +17,7 @@ from flotilla.fleet import Cluster
 from flotilla.metrics.config import PrometheusService
 from tasks.answers import Reply
 from tasks.clusters import Connection, connect
+from tasks.trust import trusted
 
 _ERRNO = re.compile(r"^\[Errno [^]]*\] ")
 
@@ -51,7 +52,9 @@ class AtUrl:
     name: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
-    client: httpx.Client = field(default_factory=lambda: httpx.Client(trust_env=False, follow_redirects=False))
+    client: httpx.Client = field(
+        default_factory=lambda: httpx.Client(trust_env=False, follow_redirects=False, verify=trusted())
+    )
 
     @property
     def shown(self) -> str:

@@ -14,6 +14,7 @@ import httpx
 from flotilla.errors import Permanent
 from tasks.clusters import Connection
 from tasks.objects import Kind, read
+from tasks.trust import trusted
 
 ATTEMPTS = 3
 TIMEOUT = 10.0  # seconds for one attempt
@@ -33,7 +34,7 @@ def tell_webhook(reference: str, body: Any, hub: Callable[[], Connection] | None
         return False
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            answer = httpx.post(url, **_content(body), timeout=TIMEOUT)
+            answer = httpx.post(url, **_content(body), timeout=TIMEOUT, verify=trusted())
             if answer.is_success:
                 return True
             told = f"HTTP {answer.status_code}"

@@ -23,6 +23,7 @@ import psutil
 
 from flotilla.errors import Permanent, Transient
 from tasks.prefect_api import api_url, call, credentials, home, recorded
+from tasks.trust import trusted
 
 POOL = "flotilla"
 POLL = "1"  # seconds between the worker's questions for work: half as often costs nothing less that can be measured
@@ -196,7 +197,7 @@ def _serves(part: Part) -> bool:
 
 def _is_healthy() -> bool:
     try:
-        return httpx.get(f"{api_url()}/health", timeout=5).status_code == 200
+        return httpx.get(f"{api_url()}/health", timeout=5, verify=trusted()).status_code == 200
     except httpx.HTTPError:
         return False
 

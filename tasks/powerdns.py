@@ -24,6 +24,7 @@ from flotilla.node.memory import Stale
 from flotilla.traffic.config import AgentTraffic
 from flotilla.traffic.records import Record, parse_record
 from flotilla.traffic.zone import RecordSet, changes, epochs, objections, staleness
+from tasks.trust import trusted
 
 PATIENCE = 2.0  # seconds for one exchange with the API; milliseconds are usual
 LOOK_PATIENCE = 0.5  # seconds; a look must not keep others waiting
@@ -60,7 +61,7 @@ class PowerDns:
     def __init__(self, place: Place, zone: Zone) -> None:
         self.place, self.zone = place, zone
         headers = {"X-API-Key": place.key}
-        self._http = httpx.Client(base_url=place.api, headers=headers, timeout=PATIENCE, trust_env=False)
+        self._http = httpx.Client(base_url=place.api, headers=headers, timeout=PATIENCE, trust_env=False, verify=trusted())
 
     def close(self) -> None:
         """Close the connection to the API."""

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 
 from flotilla.errors import Permanent, Transient
+from tasks.trust import trusted
 
 ATTEMPTS = 5
 BUSY_WITHIN = 60.0  # seconds that a server may say that it is busy
@@ -67,7 +68,7 @@ def _asked(method: str, path: str, body: object) -> tuple[httpx.Response | None,
     """Return Prefect's answer, None where there was none, and what is to be told of a failure."""
     auth = httpx.BasicAuth(*credentials().split(":", 1)) if credentials() else None
     try:
-        answer = httpx.request(method, api_url() + path, json=body, auth=auth, timeout=20)
+        answer = httpx.request(method, api_url() + path, json=body, auth=auth, timeout=20, verify=trusted())
     except httpx.HTTPError as error:
         return None, str(error) or type(error).__name__
     if answer.status_code == 401:

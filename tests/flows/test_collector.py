@@ -96,10 +96,8 @@ def same(collector: Collector, window: Span) -> None:
 
 
 def test_samples_are_stamped_with_where_they_come_from_and_with_nothing_else(collector):
-    collected(collector, now() - 25_000)
-
     stamped = 'count by (cluster, site, role) (up{job="kubelet"})'
-    until(lambda: len(collector.store.engine.query(stamped)) >= len(collector.readers))
+    until(lambda: collector.cycle() and len(collector.store.engine.query(stamped)) >= len(collector.readers))
     found = [one["metric"] for one in collector.store.engine.query(stamped)]
     replicas = collector.store.engine.query('{__name__=~"up|kube_pod_info",prometheus_replica!=""}')
 
@@ -154,7 +152,7 @@ def test_a_collector_that_is_killed_again_and_again_loses_nothing_and_doubles_no
 
 def test_what_a_killed_store_had_acknowledged_and_lost_is_noticed_and_written_again(collector, mended, monkeypatch):
     monkeypatch.setattr(completeness, "WINDOW", WINDOW)
-    collected(collector, now() - 25_000)
+    until(lambda: all(done.series for done in collector.cycle().done.values()))
     lab.stop("hub", "victoria-metrics", kill=True)
     down = collector.cycle().done
     lab.start("hub", "victoria-metrics")

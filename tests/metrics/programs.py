@@ -32,7 +32,7 @@ def until(holds: Callable[[], object], what: str = "so") -> None:
     deadline = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < deadline, f"not {what} after {PATIENCE} s"
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 @cache

@@ -43,7 +43,7 @@ def until(holds: Callable[[], object], what: Callable[[], object] | str = "so", 
     deadline = time.monotonic() + within
     while not holds():
         assert time.monotonic() < deadline, f"not within {within:g} s: {what() if callable(what) else what}"
-        time.sleep(0.05)
+        time.sleep(0.2)  # what is asked looks at three sites
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from lab import dnsservers
 from lab.dnsservers import Listening
 from tasks.powerdns import Place, PowerDns, Zone
 from tasks.traffic import Server
+from tasks.trust import trusted
 from tests.metrics.programs import free_port, until
 
 ZONE = Zone("fleet.test.", {"ns1.fleet.test.": "127.0.0.1"})
@@ -70,13 +71,13 @@ class Nameserver:
     def patch(self, *rrsets: dict[str, Any]) -> int:
         """Write past Flotilla; return the status."""
         path = f"{self.api}/api/v1/servers/localhost/zones/{ZONE.name}"
-        return httpx.patch(path, headers=self.headers, json={"rrsets": rrsets}, trust_env=False).status_code
+        return httpx.patch(path, headers=self.headers, json={"rrsets": rrsets}, trust_env=False, verify=trusted()).status_code
 
     def _answers(self) -> bool:
         assert self.process
         assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
         try:
-            return httpx.get(f"{self.api}/api/v1/servers", headers=self.headers, trust_env=False).is_success
+            return httpx.get(f"{self.api}/api/v1/servers", headers=self.headers, trust_env=False, verify=trusted()).is_success
         except httpx.HTTPError:
             return False
 

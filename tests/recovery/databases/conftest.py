@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.databases import BINARIES
-from tests.recovery.databases.trio import Trio, trio
+from tests.recovery.databases.trio import Trio, built, trio
 
 
 def needs_postgresql() -> None:
@@ -20,8 +20,7 @@ def needs_postgresql() -> None:
 @pytest.fixture(scope="session")
 def _shared() -> Iterator[Trio]:
     needs_postgresql()
-    with trio() as made:
-        made.build()
+    with built() as made:
         yield made
 
 
@@ -36,8 +35,7 @@ def shared(_shared: Trio) -> Iterator[Trio]:
 def own() -> Iterator[Trio]:
     """Yield three sites of this test's own, built."""
     needs_postgresql()
-    with trio() as made:
-        made.build()
+    with built() as made:
         yield made
 
 

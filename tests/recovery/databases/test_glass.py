@@ -11,7 +11,7 @@ import pytest
 from flotilla.recovery.approvals import APPROVE
 from tasks.signing import new_key, signed
 from tests.recovery.databases.conftest import needs_postgresql
-from tests.recovery.databases.trio import Trio, trio, until
+from tests.recovery.databases.trio import Trio, built, until
 
 pytestmark = pytest.mark.programs
 PATIENCE = 3.0  # seconds of the isolation rule in these tests
@@ -38,8 +38,7 @@ def remote_alone(made: Trio, keys: Path) -> None:
 def test_a_primary_made_by_broken_glass_lives_alone_and_ends_the_one_it_replaced(tmp_path: Path) -> None:
     needs_postgresql()
     people = {name: new_key(tmp_path / name) for name in PEOPLE}
-    with trio(isolation=PATIENCE, approvers=people) as made:
-        made.build()
+    with built(isolation=PATIENCE, approvers=people) as made:
         remote_alone(made, tmp_path)
         remote, promoted = made["remote"], time.monotonic()
         until(lambda: time.monotonic() > promoted + 2 * PATIENCE, "twice the patience is over")

@@ -27,7 +27,7 @@ from tasks.node_files import Alone
 from tasks.node_processes import Server, end_recorded, must_see, run
 from tests.metrics.programs import free_port
 from tests.recovery.databases.conftest import needs_postgresql
-from tests.recovery.databases.trio import SITES, Trio, as_postgres, trio, until
+from tests.recovery.databases.trio import SITES, Trio, as_postgres, built, until
 
 pytestmark = pytest.mark.programs
 PATIENCE = 5.0  # seconds of the isolation rule in these tests
@@ -37,8 +37,7 @@ PATIENCE = 5.0  # seconds of the isolation rule in these tests
 def hasty() -> Iterator[Trio]:
     """Yield three sites whose agents lose patience soon."""
     needs_postgresql()
-    with trio(isolation=PATIENCE) as made:
-        made.build()
+    with built(isolation=PATIENCE) as made:
         yield made
 
 

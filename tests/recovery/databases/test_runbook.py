@@ -32,7 +32,7 @@ from tasks.postgres import Observer
 from tests.flotilla.recovery.test_files import FLEET
 from tests.recovery.databases.conftest import needs_postgresql
 from tests.recovery.databases.test_acts import reach
-from tests.recovery.databases.trio import SITES, USER, Ledger, Site, Trio, trio, until
+from tests.recovery.databases.trio import SITES, USER, Ledger, Site, Trio, built, until
 
 pytestmark = [pytest.mark.programs, pytest.mark.timeout(900)]
 ISOLATION = 3.0  # seconds; a guard that was not ended stops its primary after them
@@ -134,8 +134,7 @@ def tried(site: str, look: Callable[[], Any]) -> Any:
 def test_a_switchover_is_carried_out_by_hand_and_nothing_is_lost(tmp_path: Path) -> None:
     needs_postgresql()
     tmp_path.chmod(0o755)
-    with trio(isolation=ISOLATION) as made:
-        made.build()
+    with built(isolation=ISOLATION) as made:
         desk = Desk(made, tmp_path)
         plan, text = desk.document(Kind.SWITCHOVER, "same-city")
         with Ledger([made[name] for name in SITES]) as ledger:
@@ -155,8 +154,7 @@ def test_a_switchover_is_carried_out_by_hand_and_nothing_is_lost(tmp_path: Path)
 def test_a_failover_and_the_way_back_are_carried_out_by_hand_and_agents_that_come_back_agree(tmp_path: Path) -> None:
     needs_postgresql()
     tmp_path.chmod(0o755)
-    with trio(isolation=ISOLATION) as made:
-        made.build()
+    with built(isolation=ISOLATION) as made:
         desk, well = Desk(made, tmp_path), seen(made)
         with Ledger([made[name] for name in SITES]) as ledger:
             ledger.wait()

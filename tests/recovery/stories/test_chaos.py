@@ -16,7 +16,7 @@ from tests.recovery.chaos.striking import End, Result, Striking
 from tests.recovery.field import Field
 from tests.recovery.users import primaries, users
 
-CELLS = int(os.environ.get("FLOTILLA_CHAOS_CELLS", "3"))
+CELLS = int(os.environ.get("FLOTILLA_CHAOS_CELLS", "2"))
 SEED = int(os.environ.get("FLOTILLA_CHAOS_SEED", "7"))
 
 
