@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import httpx
+import psutil
 import pytest
 
 from flotilla.errors import Transient
@@ -24,7 +25,7 @@ from flotilla.metrics.webhook import parse_webhook
 from flows.alerts import WATERMARKS, Decision, Watch, intake
 from flows.hindsight import NOTED, Late, reevaluated
 from lab.layout import Hub
-from tasks import orchestrator, prefect_api
+from tasks import prefect_api
 from tasks.doors import now
 from tasks.intake import open_intake
 from tasks.store import Store, Written, store_of
@@ -42,13 +43,13 @@ ROUTES = [
 @pytest.fixture(scope="module", autouse=True)
 def unwalked(prefect: None) -> Iterator[None]:
     """The runs that alerts start are counted here; nothing is to walk them beside the tests that follow."""
-    pool = f"/work_pools/{orchestrator.POOL}"
-    prefect_api.call("PATCH", pool, {"is_paused": True})
+    worker = psutil.Process(prefect_api.recorded()["worker"]["pid"])
+    worker.suspend()  # a pool that is paused stays so for a worker for a minute more
     yield
     scheduled = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
     for run in prefect_api.call("POST", "/flow_runs/filter", scheduled).json():
         prefect_api.call("DELETE", f"/flow_runs/{run['id']}")
-    prefect_api.call("PATCH", pool, {"is_paused": False})
+    worker.resume()
 
 
 @pytest.fixture(scope="module")
