@@ -26,6 +26,7 @@ from lab.processes import Life
 
 _PATIENCE = 30  # seconds; 3 are usual
 _ACT_PATIENCE = 120  # seconds
+_LOOK_PATIENCE = 5  # seconds: who looks at a lab is not to wait for a site that hears and is not heard
 _EPOCH, _RUN = 1, "lab"
 
 Say = Callable[[str], None]
@@ -72,7 +73,7 @@ def silent(cluster: ClusterLayout) -> str:
 
 def seen(database: Database) -> dict[str, Any]:
     """Return what a site's agent sees."""
-    return _asked(database, "GET", "/v1/seen")
+    return _asked(database, "GET", "/v1/seen", within=_LOOK_PATIENCE)
 
 
 def told(cluster: ClusterLayout) -> str:
@@ -167,9 +168,9 @@ def _act(database: Database, act: dict[str, Any], epoch: int = _EPOCH, run: str 
         raise LabError(f"{database.site}: {act['kind']} failed: {found['told']}")
 
 
-def _asked(database: Database, method: str, path: str, body: object = None) -> dict[str, Any]:
+def _asked(database: Database, method: str, path: str, body: object = None, *, within: float = _ACT_PATIENCE) -> dict[str, Any]:
     context = ssl.create_default_context(cafile=str(database.ca))
-    connection = http.client.HTTPSConnection(database.host, database.agent_port, timeout=_ACT_PATIENCE, context=context)
+    connection = http.client.HTTPSConnection(database.host, database.agent_port, timeout=within, context=context)
     headers = {"Authorization": f"Bearer {database.token.read_text().strip()}"}
     try:
         connection.request(method, path, json.dumps(body) if body is not None else None, headers)

@@ -109,7 +109,7 @@ def webhook(name: str, started: str = "2026-11-23T10:00:00Z", status: str = "fir
 
 
 def test_a_silent_cluster_starts_one_run_however_often_it_is_told(heard, store):
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 400
     while not [one for one in heard if one.alert.name == "FlotillaClusterSilent" and one.alert.cluster == "remote"]:
         assert time.monotonic() < deadline
         watermarks(store, production=5, same_city=5, remote=600)

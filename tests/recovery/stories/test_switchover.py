@@ -13,14 +13,8 @@ from tests.recovery.users import primaries, users
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
-KILLED = [
-    ("cascade-remote", "after"),
-    ("drain", "during"),
-    ("stop", "before"),
-    ("promote", "during"),
-    ("promote", "after"),
-    ("traffic", "before"),
-]
+KILLED = [("stop", "before"), ("promote", "during")]
+ELSEWHERE = [("cascade-remote", "after"), ("drain", "during"), ("promote", "after"), ("traffic", "before")]
 
 
 def other(site: str) -> str:
@@ -40,10 +34,11 @@ def test_moved_there_and_back_under_load_nothing_is_lost_or_there_twice(field: F
     assert "" == field.wrong()
 
 
-def test_whoever_walks_it_is_killed_and_another_goes_on_with_nothing_lost(field: Field) -> None:
-    """Six runs in turn, there and back, each killed elsewhere: also past the point of no return."""
+@pytest.mark.parametrize("killed", [KILLED, pytest.param(ELSEWHERE, marks=pytest.mark.variations)], ids=["twice", "elsewhere"])
+def test_whoever_walks_it_is_killed_and_another_goes_on_with_nothing_lost(field: Field, killed: list[tuple[str, str]]) -> None:
+    """Runs in turn, there and back, each killed elsewhere: also past the point of no return."""
     with primaries(field, os.environ) as seen, users(field) as load:
-        for step, moment in KILLED:
+        for step, moment in killed:
             target = other(field.primary)
             standing = begin_to_stand(field, step, moment, "switchover", "--to", target, *field.by("alice"))
             assert standing.stands(), f"{step}: {standing.going.text}"
