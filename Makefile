@@ -19,11 +19,10 @@ export FLOTILLA_AGENT_TOKEN = $(shell cat $(FLOTILLA_LAB_DIR)/secrets/token 2>/d
 export FLOTILLA_OBSERVER_PASSWORD = $(shell cat $(FLOTILLA_LAB_DIR)/secrets/observer 2>/dev/null)
 export DO_NOT_TRACK := 1
 IMPURE := --ignore tests/flotilla --ignore tests/conformance
-IN_LAB := (lab or prefect) and not variations
 # Another virtual environment that happens to be active is not ours.
 unexport VIRTUAL_ENV PYTHONPATH PREFECT_API_URL PREFECT_PROFILE
 
-.PHONY: help env demo show up serve down lab lab-down test tests variations check lint format bench chaos soak conformance
+.PHONY: help env demo show up serve down lab lab-down test tests check lint format bench chaos soak conformance
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,13 +75,10 @@ test: lint ## all tests, in a lab of their own unless this checkout's is up with
 tests: env ## the tests that need a lab, one after another, for in many of them seconds count; beside them the pure ones
 	@said=$$(mktemp); trap 'rm -f $$said; kill $$pure 2>/dev/null || true' EXIT; \
 	nice -n 19 $(PYTHON) -m pytest -q tests/flotilla tests/conformance >$$said 2>&1 & pure=$$!; \
-	$(PYTHON) -m pytest -v -m "$(IN_LAB)" tests/lab; \
-	$(PYTHON) -m pytest -v -m "$(IN_LAB)" --ignore tests/lab $(IMPURE); \
+	$(PYTHON) -m pytest -v -m "lab or prefect" tests/lab; \
+	$(PYTHON) -m pytest -v -m "lab or prefect" --ignore tests/lab $(IMPURE); \
 	wait $$pure || { cat $$said; exit 1; }; \
 	tail -n 1 $$said
-
-variations: env ## tests on the lab that show in more ways what `make test` shows in one; a quarter of an hour
-	@$(PYTHON) -m pytest -v -m variations
 
 check: lint ## format, lint, types, import contracts, pure tests: under a minute
 	@$(PYTHON) -m pytest -q -n logical --dist worksteal --hypothesis-profile=quick -m "not lab and not prefect and not programs and not long" \

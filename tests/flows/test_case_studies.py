@@ -18,7 +18,6 @@ pytestmark = [pytest.mark.lab, pytest.mark.prefect, pytest.mark.timeout(900)]
 PAGE = Path(__file__).parent.parent / "flotilla" / "data" / "kubevela"
 BY_REFERENCE = PAGE / "make-release-in-hangzhou.yaml"
 APPLICATIONS = {path for path in PAGE.glob("*.yaml") if path.name not in (BY_REFERENCE.name, "read-object.yaml")}
-SAYING_MOST = ("advance-override", "deploy-concurrently", "external-policies-and-workflow")
 LOCAL = ("production", "examples-alternative")
 HANGZHOU = (("production", "examples"), ("same-city", "examples"))
 EXPECTED = {
@@ -45,24 +44,14 @@ def page(prefect: None, fleet_lab: FleetLab) -> Iterator[FleetLab]:
             connect(fleet_lab.fleet.cluster(cluster)).request("DELETE", f"/api/v1/namespaces/{name}")
 
 
-def test_where_the_page_says_most_at_once_it_runs_as_it_is_printed(page):
-    runs_as_printed(page, {path for path in APPLICATIONS if path.stem in SAYING_MOST})
-
-
-@pytest.mark.variations
 def test_the_page_runs_as_it_is_printed(page):
-    runs_as_printed(page, APPLICATIONS)
-
-
-def runs_as_printed(page: FleetLab, applications: set[Path]) -> None:
-    runs = {path.name: start(path, page.fleet_file) for path in applications}
-    expected = {name: EXPECTED[name] for path in applications for name in EXPECTED if name in path.read_text()}
+    runs = {path.name: start(path, page.fleet_file) for path in APPLICATIONS}
 
     ends = until(lambda: ended_all(runs), "the ends of all", 600)
-    seen = {name: held(page, name) for name in expected}
+    seen = {name: held(page, name) for name in EXPECTED}
 
     assert dict.fromkeys(runs, "Completed") == ends
-    assert expected == seen
+    assert EXPECTED == seen
 
 
 def start(path: Path, fleet: str) -> str:

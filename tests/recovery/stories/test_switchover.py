@@ -34,7 +34,7 @@ def test_moved_there_and_back_under_load_nothing_is_lost_or_there_twice(field: F
     assert "" == field.wrong()
 
 
-@pytest.mark.parametrize("killed", [KILLED, pytest.param(ELSEWHERE, marks=pytest.mark.variations)], ids=["twice", "elsewhere"])
+@pytest.mark.parametrize("killed", [KILLED, pytest.param(ELSEWHERE, marks=pytest.mark.last)], ids=["twice", "elsewhere"])
 def test_whoever_walks_it_is_killed_and_another_goes_on_with_nothing_lost(field: Field, killed: list[tuple[str, str]]) -> None:
     """Runs in turn, there and back, each killed elsewhere: also past the point of no return."""
     with primaries(field, os.environ) as seen, users(field) as load:

@@ -161,7 +161,7 @@ def test_a_watcher_that_prefect_started_fails_over_though_prefect_died_first(ser
     assert ((), ()) == (verdict.lost, verdict.duplicated), verdict
 
 
-@pytest.mark.variations
+@pytest.mark.last
 def test_a_drill_asks_before_each_way_approve_wakes_it_and_its_report_lies_there(served: Field) -> None:
     run = prefect_api.submit("recovery/drill", {"to": "same-city", "initiator": "zoe", "reason": "test"})["id"]
     for way in ("there", "back"):
