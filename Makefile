@@ -73,10 +73,11 @@ test: lint ## all tests, in a lab of their own unless this checkout's is up with
 
 # A lab waits for much of its time: the pure tests have what it leaves, and take nothing that it wants.
 tests: env ## the tests that need a lab, one after another, for in many of them seconds count; beside them the pure ones
-	@said=$$(mktemp); trap 'rm -f $$said; kill $$pure 2>/dev/null || true' EXIT; \
+	@said=$$(mktemp); trap 'rm -f $$said; kill $$(jobs -p) 2>/dev/null || true' EXIT; \
+	watched() { "$$@" & wait $$!; }; \
 	nice -n 19 $(PYTHON) -m pytest -q tests/flotilla tests/conformance >$$said 2>&1 & pure=$$!; \
-	$(PYTHON) -m pytest -v -m "lab or prefect" tests/lab; \
-	$(PYTHON) -m pytest -v -m "lab or prefect" --ignore tests/lab $(IMPURE); \
+	watched $(PYTHON) -m pytest -v -m "lab or prefect" tests/lab; \
+	watched $(PYTHON) -m pytest -v -m "lab or prefect" --ignore tests/lab $(IMPURE); \
 	wait $$pure || { cat $$said; exit 1; }; \
 	tail -n 1 $$said
 
