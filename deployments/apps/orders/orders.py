@@ -36,6 +36,7 @@ LARGEST = 65_536  # bytes of an order
 PAGE = 5_000  # ids that are read at once
 STATEMENT = 10.0  # seconds for a statement that is no order
 IDLE = 60.0  # seconds for which a connection of a user may be silent
+FAILED = 70  # exit code where a thread failed
 LATEST = 1e11  # seconds since 1970: of the year 5138
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,80}")
 _ZERO = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # as JSON says it; a backslash of the text itself stands there twice
@@ -254,9 +255,17 @@ def parse_databases(text: str) -> dict[str, dict[str, object]]:
     return found
 
 
+def _end(failed: threading.ExceptHookArgs) -> None:
+    """End the process, to be started anew: without a thread that looks or writes it would live on and serve nobody."""
+    exception = failed.exc_value or failed.exc_type()
+    log.critical("%s failed", failed.thread.name if failed.thread else "a thread", exc_info=exception)
+    os._exit(FAILED)
+
+
 def main() -> None:
     """Serve until SIGTERM; then answer what was asked, and hang up."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
+    threading.excepthook = _end
     read = os.environ.get
     hosts = parse_databases(read("ORDERS_DATABASES", ""))
     orders = Orders(

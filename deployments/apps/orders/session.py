@@ -47,6 +47,9 @@ class Session:
         self._connection.notice_handler = self._noticed
         try:
             self._connect(time.monotonic() + patience)
+        except OperationalError as error:
+            self.close()
+            raise Doubt(f"the connection was lost: {error}") from None
         except BaseException:
             self.close()
             raise
@@ -80,17 +83,20 @@ class Session:
         """Whether the server has not hung up on an idle connection."""
         if self._connection.status != pq.ConnStatus.OK:
             return False
-        if not _is_ready(self._connection.socket, select.POLLIN, time.monotonic()):
-            return True
         try:
+            if not _is_ready(self._connection.socket, select.POLLIN, time.monotonic()):
+                return True
             self._connection.consume_input()
         except OperationalError:
             return False
         return bool(self._connection.status == pq.ConnStatus.OK)
 
     def abandon(self) -> None:
-        """Have whoever waits for an answer wait no longer; the one call that another thread may make, until it is closed."""
-        with suppress(OSError), socket.socket(fileno=os.dup(self._connection.socket)) as line:
+        """Have whoever waits for an answer wait no longer; the one call that another thread may make, until it is closed.
+
+        A connection that is lost already has no socket: whoever has it knows, and is about to give it back.
+        """
+        with suppress(OSError, OperationalError), socket.socket(fileno=os.dup(self._connection.socket)) as line:
             line.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
