@@ -19,7 +19,7 @@ from flotilla.facts import Unknown
 from flotilla.recovery import acts
 from flotilla.recovery.facts import HELD, AgentSeen, DatabaseSeen, Lag, Sample, World
 
-PARTS = (acts.AGENT, acts.DATABASE, acts.LEASE, acts.APPLICATION, acts.TRAFFIC)
+PARTS = (acts.AGENT, acts.DATABASE, acts.LEASE, acts.APPLICATION, acts.TRAFFIC, acts.SERVING)
 Part = tuple[str, str]
 """A site and what is looked at there."""
 Looker = Callable[[], Any]
@@ -27,13 +27,21 @@ Looker = Callable[[], Any]
 
 OLD = 5.0  # seconds after which a fact that nobody could renew counts for nothing
 KEPT = 900  # samples, one a second
-QUIET = {acts.AGENT: 0.5, acts.DATABASE: 0.5, acts.LEASE: 2.0, acts.APPLICATION: 2.0, acts.TRAFFIC: 2.0}  # s between looks
+QUIET = {
+    acts.AGENT: 0.5,
+    acts.DATABASE: 0.5,
+    acts.LEASE: 2.0,
+    acts.APPLICATION: 2.0,
+    acts.TRAFFIC: 2.0,
+    acts.SERVING: 2.0,
+}  # seconds between looks
 HURRIED = {
     acts.AGENT: 0.1,
     acts.DATABASE: 0.1,
     acts.LEASE: 0.5,
     acts.APPLICATION: 0.5,
     acts.TRAFFIC: 0.25,
+    acts.SERVING: 0.5,
 }  # who needs one wakes it
 log = logging.getLogger("flotilla.recovery")
 
@@ -126,6 +134,7 @@ class Eyes:
             leases=facts(acts.LEASE),
             applications=facts(acts.APPLICATION),
             answers=facts(acts.TRAFFIC),
+            servings=facts(acts.SERVING),
             earlier=earlier,
             samples=tuple(self._samples),
         )
@@ -198,6 +207,7 @@ def fact_of(world: World, part: Part) -> object:
         acts.LEASE: world.lease,
         acts.APPLICATION: world.application,
         acts.TRAFFIC: world.traffic,
+        acts.SERVING: world.serving,
     }
     return looks[kind](site)
 

@@ -31,7 +31,7 @@ from flows.consent import vouched_for
 from flows.doing import Doer
 from flows.eyes import Eyes, Looker, Part, fact_of, is_seen, parts_of
 from flows.walker import People, Run, Walker
-from tasks import business, capacity, certificates, recovery_leases, replication_samples, traffic
+from tasks import business, capacity, certificates, recovery_leases, replication_samples, serving, traffic
 from tasks.agents import Agent
 from tasks.clusters import Connection, connect
 from tasks.postgres import Observer, Reach
@@ -76,10 +76,13 @@ class Ground:
         return tuple(found)
 
     def look(self) -> Ground:
-        """Wait until everything that answers has been looked at anew; what did not answer, once more: a first look connects."""
+        """Wait until everything that answers has been looked at anew; what did not answer, once more: a first look connects.
+
+        But for whether users are served: where nobody is to be, nothing answers.
+        """
         parts = parts_of(self.layout.sites)
         world = self.eyes.world(parts, time.monotonic(), FIRST_LOOK)
-        if again := [part for part in parts if not is_seen(fact_of(world, part))]:
+        if again := [part for part in parts if not is_seen(fact_of(world, part)) and part[1] != acts.SERVING]:
             self.eyes.world(again, time.monotonic(), FIRST_LOOK)
         return self
 
@@ -226,6 +229,9 @@ def _lookers(fleet: Fleet, recovery: Recovery, agents: Mapping[str, Agent]) -> d
         found[site, acts.DATABASE] = lambda one=observer: parse_database(one.look(1.0))  # type: ignore[misc]
         found[site, acts.LEASE] = lambda one=connection: recovery_leases.seen(one)  # type: ignore[misc]
         found[site, acts.APPLICATION] = lambda one=connection: business.seen(one, recovery.application)  # type: ignore[misc]
+        if recovery.traffic.health:
+            url = f"http://{recovery.traffic.addresses[site]}:{service.port}{service.path}"
+            found[site, acts.SERVING] = lambda site=site, url=url: serving.seen(site, url)  # type: ignore[misc]
         found[site, acts.TRAFFIC] = lambda server=server: parse_answer(traffic.ask(server, service))  # type: ignore[misc]
     return found
 

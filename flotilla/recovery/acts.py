@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-AGENT, DATABASE, LEASE, APPLICATION, TRAFFIC = "agent", "database", "lease", "application", "traffic"
+AGENT, DATABASE, LEASE, APPLICATION, TRAFFIC, SERVING = "agent", "database", "lease", "application", "traffic", "serving"
 
 
 @dataclass(frozen=True)

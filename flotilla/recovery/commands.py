@@ -15,6 +15,7 @@ from flotilla.recovery import acts, goals
 from flotilla.recovery.acts import Act
 from flotilla.recovery.bodies import epoch_text, records, sync_setting
 from flotilla.recovery.steps import Mode, Plan
+from flotilla.traffic.service import PATH
 
 Told = tuple[list[str], str]
 
@@ -264,6 +265,12 @@ def _verified(act: goals.Verified, plan: Plan) -> Told:
     return [*_writable(act, plan)[0], *asked], f"writes at {act.site}; addresses of {', '.join(act.authorised)}, and no other"
 
 
+def _served(act: goals.Served, plan: Plan) -> Told:
+    urls = [f"http://{address}:{act.port}{PATH}" for address in act.addresses]
+    asked = [f"curl -s -o /dev/null -w '%{{http_code}}\\n' -m 2 {url} || true" for url in urls]
+    return asked, "200 at one of them at least: users are served there"
+
+
 def _caught_up(act: goals.CaughtUp, plan: Plan) -> Told:
     here = _sql(act.origin, "SELECT pg_current_wal_flush_lsn()")
     return [*here, *_sql(act.site, "SELECT pg_last_wal_replay_lsn()")], "the second is no less than the first"
@@ -345,4 +352,5 @@ _COMMANDS: dict[str, Callable[[Any, Plan], Told]] = {
     "ready": _ready,
     "quarantined": _quarantined,
     "verified": _verified,
+    "served": _served,
 }

@@ -244,6 +244,14 @@ class ApplicationSeen:
 
 
 @dataclass(frozen=True)
+class ServingSeen:
+    """Whether users are served at a site, as it says where DNS servers ask: ``obstacle`` is why not, "" if they are."""
+
+    site: str
+    obstacle: str = ""
+
+
+@dataclass(frozen=True)
 class LeaseSeen:
     """The Lease flotilla-recovery of a cluster.
 
@@ -305,6 +313,7 @@ class World:
     leases: Mapping[str, LeaseSeen | Unknown] = field(default_factory=dict)
     applications: Mapping[str, ApplicationSeen | Unknown] = field(default_factory=dict)
     answers: Mapping[str, TrafficSeen | Unknown] = field(default_factory=dict)
+    servings: Mapping[str, ServingSeen | Unknown] = field(default_factory=dict)
     earlier: Mapping[str, DatabaseSeen] = field(default_factory=dict)
     samples: tuple[Sample, ...] = ()
     rewound_in_vain: frozenset[str] = frozenset()
@@ -324,6 +333,10 @@ class World:
     def application(self, site: str) -> ApplicationSeen | Unknown:
         """Return what is known of the application at a site."""
         return _of(self.applications, site)
+
+    def serving(self, site: str) -> ServingSeen | Unknown:
+        """Return what is known of whether users are served at a site."""
+        return _of(self.servings, site)
 
     def traffic(self, site: str) -> TrafficSeen | Unknown:
         """Return what a site's DNS server answers; where it could not be asked, what its agent says that it holds."""

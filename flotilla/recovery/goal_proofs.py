@@ -9,7 +9,7 @@ from flotilla.facts import Unknown
 from flotilla.recovery import goals
 from flotilla.recovery.acts import Act
 from flotilla.recovery.aim import Aim
-from flotilla.recovery.facts import CLEANLY_STOPPED, SYNCHRONOUS, AgentSeen, DatabaseSeen, World
+from flotilla.recovery.facts import CLEANLY_STOPPED, SYNCHRONOUS, AgentSeen, DatabaseSeen, ServingSeen, World
 from flotilla.recovery.following import not_following
 from flotilla.recovery.layout import MARGIN
 from flotilla.recovery.loss import more_than_agreed
@@ -217,6 +217,15 @@ def _verified(act: goals.Verified, world: World, aim: Aim) -> str:
     return "" if right >= needed else "; ".join([told, *astray])
 
 
+def _served(act: goals.Served, world: World, aim: Aim) -> str:
+    seen = {site: world.serving(site) for site in act.authorised}
+    if any(isinstance(one, ServingSeen) and not one.obstacle for one in seen.values()):
+        return ""
+    whys = [one.reason if isinstance(one, Unknown) else one.obstacle for one in seen.values()]
+    told = "; ".join(f"{site}: {why}" for site, why in zip(seen, whys, strict=True))
+    return f"users are served nowhere: {told}"
+
+
 GOAL_PROOFS: dict[str, Callable[[Any, World, Aim], str]] = {
     "rejoin": rejoined,
     "following": rejoined,
@@ -230,4 +239,5 @@ GOAL_PROOFS: dict[str, Callable[[Any, World, Aim], str]] = {
     "writable": _writable,
     "quarantined": _quarantined,
     "verified": _verified,
+    "served": _served,
 }

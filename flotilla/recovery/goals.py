@@ -1,13 +1,13 @@
 """What a recovery waits for: facts about a site, one frozen value each.
 
-``Rejoin`` and ``Quarantined`` are more than waited for: they are resolved to the acts that are due (``rejoining``).
+``Rejoin``, ``Quarantined`` and ``Served`` are more than waited for: they are resolved to the acts that are due (``standing``).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flotilla.recovery.acts import AGENT, APPLICATION, DATABASE, LEASE, TRAFFIC, Goal
+from flotilla.recovery.acts import AGENT, APPLICATION, DATABASE, LEASE, SERVING, TRAFFIC, Goal
 
 
 @dataclass(frozen=True)
@@ -118,3 +118,17 @@ class Verified(Goal):
     looks = (AGENT, DATABASE, LEASE, TRAFFIC)
     authorised: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Served(Goal):
+    """Users are served at the site, or at another one of those that its city's traffic goes to: asked there as DNS asks.
+
+    Where the application is not wanted at the site, as its API server was away when it was to be, that is made up for.
+    """
+
+    kind = "served"
+    looks = (APPLICATION, SERVING)
+    authorised: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    port: int = 8080

@@ -128,12 +128,13 @@ def kept(primary: str) -> Step:
 
 
 def verified(layout: Layout, primary: str) -> Step:
-    """Return the last step: all is as it is to be. The leases are given back after it (``walking.parting``)."""
-    sites = layout.authorised(primary)
-    return Step(
-        "verify",
-        f"{primary} is the one primary, and traffic and leases say so",
-        Phase.VERIFY,
-        (goals.Verified(primary, sites, layout.addresses(sites)),),
-        patience=60,
-    )
+    """Return the last step: all is as it is to be. The leases are given back after it (``walking.parting``).
+
+    That users are served is asked for where DNS asks for it, too: a name that leads to a site is no service yet.
+    """
+    sites, told = layout.authorised(primary), f"{primary} is the one primary, and traffic and leases say so"
+    addresses = layout.addresses(sites)
+    made: tuple[acts.Act, ...] = (goals.Verified(primary, sites, addresses),)
+    if layout.health:
+        made, told = (*made, goals.Served(primary, sites, addresses, layout.port)), f"{told}; users are served"
+    return Step("verify", told, Phase.VERIFY, made, patience=60)

@@ -285,11 +285,21 @@ def _application(primary: str, world: World, layout: Layout) -> Iterator[Finding
         if site in seen and not seen[site].is_ready:
             told = f"{seen[site].ready} of {seen[site].wanted} replicas are ready"
             yield Finding(Severity.RED, site, told, "ready; traffic")
+        if layout.health and (why := _unserved(site, world)):
+            yield Finding(why[0], site, why[1], "traffic; verify")
     images = {site: frozenset(one.images) for site, one in seen.items() if one.images}
     for site, own in images.items():
         if primary in images and own != images[primary]:
             told = f"runs {', '.join(sorted(own))}, {primary} runs {', '.join(sorted(images[primary]))}"
             yield Finding(Severity.YELLOW, site, told, "ready: another version would serve")
+
+
+def _unserved(site: str, world: World) -> tuple[Severity, str] | None:
+    """Return why users may not be served at a site whose traffic it is, and how bad that is; None if they are."""
+    seen = world.serving(site)
+    if isinstance(seen, Unknown):
+        return Severity.UNKNOWN, f"nobody could ask whether users are served: {seen.reason}"
+    return (Severity.RED, f"users are not served: {seen.obstacle}") if seen.obstacle else None
 
 
 def _around(around: Surroundings, world: World, layout: Layout) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from flotilla.recovery import acts, goals
 from flotilla.recovery.acts import Act
 from flotilla.recovery.aim import Aim
-from flotilla.recovery.facts import AgentSeen, World
+from flotilla.recovery.facts import AgentSeen, ApplicationSeen, World
 from flotilla.recovery.goal_proofs import Never
 from flotilla.recovery.guards import objections
 from flotilla.recovery.proofs import unproved
@@ -45,9 +45,16 @@ def standing(act: Act, world: World, aim: Aim) -> Standing:
         if isinstance(next_act, str):
             return Standing(State.NOT_YET, next_act, act)
         return _guarded(next_act, why, world, aim)
+    if isinstance(act, goals.Served) and _is_scaled_down(act.site, world):
+        return _guarded(acts.ScaleUp(act.site), why, world, aim)
     if isinstance(act, acts.Goal):
         return Standing(State.NOT_YET, why, act)
     return _guarded(act, why, world, aim)
+
+
+def _is_scaled_down(site: str, world: World) -> bool:
+    seen = world.application(site)
+    return isinstance(seen, ApplicationSeen) and not seen.wanted
 
 
 def _guarded(act: Act, why: str, world: World, aim: Aim) -> Standing:

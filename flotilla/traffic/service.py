@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address
 
+PATH = "/dr/serving"  # where a site is asked whether it serves: it does while it answers 200
 _NAME = re.compile(r"([a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9])?\.)+")
 _SITE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PATH = re.compile(r"/[\w./~%-]*")
@@ -38,7 +39,7 @@ class Service:
     zone: str
     sites: tuple[Site, ...]
     port: int
-    path: str = "/dr/serving"
+    path: str = PATH
     ttl: int = 5
     timeout: int = 1
 

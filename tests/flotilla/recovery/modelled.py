@@ -26,6 +26,7 @@ from flotilla.recovery.facts import (
     Peer,
     Process,
     Sample,
+    ServingSeen,
     Slot,
     TrafficSeen,
     World,
@@ -387,6 +388,7 @@ class Fleet:
             leases={site: after._lease(site) for site in SITES},
             applications={site: after._application(site) for site in SITES},
             answers={site: after._dns(site) for site in SITES},
+            servings={site: after._serving(site) for site in SITES},
             earlier={site: seen for site in SITES if isinstance(seen := self._database(site, self.now - 2.5), DatabaseSeen)},
             samples=self._samples(after),
         )
@@ -483,6 +485,13 @@ class Fleet:
             return Unknown(site, "API server away")
         count = 2 if self.wanted[site] else 0
         return ApplicationSeen(site, count, count)
+
+    def _serving(self, site: str) -> ServingSeen | Unknown:
+        if self._unseen(site) or not self.wanted[site]:
+            return Unknown(site, "connection refused")
+        writable = [one for one in self.nodes.values() if one.primary and not one.fenced and not one.read_only]
+        reached = any(one.site == site or self.reaches(site, one.site) for one in writable)
+        return ServingSeen(site, "" if reached else "no database can be written")
 
     def _dns(self, site: str) -> TrafficSeen | Unknown:
         if self._unseen(site):

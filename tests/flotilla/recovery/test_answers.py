@@ -8,11 +8,11 @@ import pytest
 
 from flotilla.facts import Unknown
 from flotilla.recovery.aim import Aim
-from flotilla.recovery.facts import TrafficSeen, World
+from flotilla.recovery.facts import ServingSeen, TrafficSeen, World
 from flotilla.recovery.parsing import parse_agent, parse_answer
 from flotilla.recovery.parts import traffic, verified
 from flotilla.recovery.proofs import unproved
-from flotilla.recovery.readiness import Surroundings, findings
+from flotilla.recovery.readiness import Severity, Surroundings, findings
 from flotilla.recovery.refusals import next_epoch
 from flotilla.traffic.agreement import Answer, Useless
 from tests.flotilla.recovery.modelled import P, R, S, fleet
@@ -92,3 +92,51 @@ def test_an_epoch_is_above_those_that_dns_servers_hold() -> None:
     ahead = {**world.answers, R: TrafficSeen(R, 99, P, (P, S))}
 
     assert next_epoch(replace(world, answers=ahead)) == 100
+
+
+ILL, WELL, SILENT = "http://10.0.0.1:8080/dr/serving answers 503: no database", "", None
+
+
+def served(*said: str | None) -> World:
+    """Return a world in which all is well but for what production and same-city answer where DNS asks whether they serve."""
+    pairs = zip((P, S), said, strict=True)
+    servings = {site: Unknown(site, "connection refused") if one is None else ServingSeen(site, one) for site, one in pairs}
+    return replace(fleet().world(), servings=servings)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ((WELL, WELL), ""),
+        ((WELL, ILL), ""),
+        ((SILENT, WELL), ""),
+        ((ILL, ILL), f"users are served nowhere: production: {ILL}; same-city: {ILL}"),
+        ((SILENT, ILL), f"users are served nowhere: production: connection refused; same-city: {ILL}"),
+        ((SILENT, SILENT), "users are served nowhere: production: connection refused; same-city: connection refused"),
+    ],
+)
+def test_a_recovery_is_verified_where_one_of_the_sites_that_take_traffic_serves_users(
+    said: tuple[str | None, ...], reason: str
+) -> None:
+    """DNS that leads to a site says nothing of that: where no site is well, it answers with all of them."""
+    (_, act) = verified(LAYOUT, P).acts
+
+    assert unproved(act, served(*said), AIM) == reason
+
+
+def test_where_nobody_checks_health_nobody_asks_whether_users_are_served() -> None:
+    unchecked = replace(LAYOUT, health=False)
+
+    assert [act.kind for act in verified(unchecked, P).acts] == ["verified"]
+    assert not findings(served(ILL, ILL), unchecked, Surroundings(approvers=2))
+
+
+def test_a_site_that_takes_traffic_and_serves_nobody_is_found_before_a_recovery_needs_it() -> None:
+    found = findings(served(SILENT, ILL), LAYOUT, Surroundings(approvers=2))
+
+    assert [(Severity.RED, S, f"users are not served: {ILL}"), (Severity.UNKNOWN, P)] == [
+        (found[0].severity, found[0].site, found[0].what),
+        (found[1].severity, found[1].site),
+    ]
+    assert found[1].what == "nobody could ask whether users are served: connection refused"
+    assert {one.step for one in found} == {"traffic; verify"}
