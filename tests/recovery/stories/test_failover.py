@@ -78,6 +78,29 @@ def test_production_is_lost_one_person_agrees_and_the_way_home_leads_back(field:
     assert "" == field.wrong()
 
 
+@pytest.mark.last
+def test_a_site_that_serves_nobody_is_found_and_made_to_serve_before_a_failover_to_it_is_verified(field: Field) -> None:
+    path, nobody = "/apis/apps/v1/namespaces/orders/deployments/orders/scale", {"spec": {"replicas": 0}}
+    scaled = field.ground.connections["same-city"].request(
+        "PATCH", path, body=nobody, content_type="application/merge-patch+json"
+    )
+    assert 200 == scaled.status, scaled
+    until(lambda: "red: same-city: 0 of 0 replicas are ready" in field.wrong(), field.wrong)
+    assert "nobody could ask whether users are served" in field.recover("check").text
+    with users(field) as load:
+        lab.kill("production")
+        going = field.begin("failover", "--to", "same-city", "--as", "zoe", "--reason", "production is gone")
+        asked(going)
+        agrees(field, going, "alice")
+        done = going.ended().well()
+        load.wait()
+        verdict = load.stop()
+
+    assert "users are served nowhere" in done.text
+    assert "wanted with 1 replicas" in done.text
+    assert ((), ()) == (verdict.lost, verdict.duplicated), verdict
+
+
 def test_of_two_watchers_one_fails_over_by_itself_and_nothing_is_lost(field: Field) -> None:
     wait_until_allowed(field)
     watchers = [field.begin("watch") for _ in range(2)]
