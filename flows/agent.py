@@ -17,20 +17,17 @@ from typing import Any
 from flotilla.errors import FlotillaError, Permanent, Refused
 from flotilla.node import requests as ask
 from flotilla.node.config import AgentConfig
+from flotilla.node.database import Database, Told
 from flotilla.node.memory import Begun, Memory, accepted, checked_epoch
 from flotilla.node.requests import Request
 from flotilla.node.traffic import Traffic
 from flotilla.traffic.records import Record
 from flotilla.traffic.zone import epochs
 from flows.agent_jobs import Job, Jobs
-from tasks import node_access, node_copying, node_postgres, node_replication
+from flows.agent_postgres import OwnPostgres
 from tasks.agents import Agent, Busy
 from tasks.node_files import Alone, Recollection, read_secret
 from tasks.node_guard import steady
-from tasks.node_initialise import initialise
-from tasks.node_looks import Looks
-from tasks.node_postgres import Node, Told
-from tasks.node_processes import end_recorded, must_see
 from tasks.peers import Peers
 
 QUEUE = 2.0  # seconds that an act waits for the one before it
@@ -45,6 +42,11 @@ def nobody(_: Sequence[str], epoch: int, run: str) -> Sequence[str]:
     raise Refused(f"epoch {epoch} of run {run}: this agent knows nobody whose approval would break the glass")
 
 
+def database_of(config: AgentConfig, memory: Recollection) -> Database:
+    """Return the site's database, as the agent's file says who runs it."""
+    return OwnPostgres(config, memory)
+
+
 class SiteAgent:
     """One site's agent, without the server that others reach it by."""
 
@@ -53,8 +55,7 @@ class SiteAgent:
         self.config, self.token = config, read_secret(config.token_file, "bearer token")
         self._alone = Alone(config.state)
         self.memory = Recollection(config.state / "memory.json")
-        self.node = Node(config, self.memory)
-        self.looks = Looks(self.node)
+        self.database = database_of(config, self.memory)
         self.jobs = Jobs()
         self.peers = Peers({site: Agent(site, config.sites[site].agent, self.token, config.tls.ca) for site in config.others})
         self._traffic, self._verify = traffic, verify
@@ -67,29 +68,15 @@ class SiteAgent:
 
         Raises Permanent where it could not tell a server that runs.
         """
-        must_see(self.node.account)
-        if end_recorded(self.node.program, self.node.account):
-            log.warning("site=%s ended a program whose agent has died", self.config.site)
-        if self.node.server.is_for_nobody():
-            node_postgres.halt(self.node, "fast")
-        self.node.write_files()
-        self.node.server.reload()
+        self.database.begin()
         self.peers.start()
 
     def end(self) -> str:
         """Let go of everything; PostgreSQL goes on unless the configuration says otherwise. Return what was done and why."""
         self.peers.stop()
-        runs, keeps = self.node.server.pid() is not None, self.config.postgres.keep_running
-        if runs and not keeps:
-            with self._alone_in(self._acting, "the end"):
-                node_postgres.halt(self.node, "fast")
-        self.node.line.close()
+        told = self.database.end(lambda: self._alone_in(self._acting, "the end"))
         self._alone.release()
-        if not runs:
-            return "PostgreSQL does not run"
-        told = f"PostgreSQL {'goes on' if keeps else 'is stopped'}, as postgres.keepRunning is {str(keeps).lower()}"
-        unguarded = keeps and not self.node.signal.exists()
-        return told + (f"; a primary without an agent is stopped after {self.config.isolation:g} s" if unguarded else "")
+        return told
 
     def seen(self) -> dict[str, Any]:
         """Return all that is seen of this site; nothing of it waits for PostgreSQL."""
@@ -104,7 +91,7 @@ class SiteAgent:
             "isolation": self.config.isolation,
             "agent": {"version": version("flotilla"), "started": self._began},
             "job": working.kind if working else "",
-            "database": self.looks.database(),
+            "database": self.database.seen(),
             "traffic": self._traffic_seen(),
             "peers": self.peers.shown(),
         }
@@ -136,7 +123,7 @@ class SiteAgent:
             return self._long(request, act)
         with self._alone_in(self._acting, act.kind):
             self._check(request)
-            return self._short(request)
+            return self.database.act(act, request.epoch, self.peers.answers)
 
     def _check(self, request: Request) -> None:
         checked_epoch(self.memory.now, request.epoch, request.run)
@@ -168,27 +155,6 @@ class SiteAgent:
         with self._alone_in(self._acting, kind):
             yield
 
-    def _short(self, request: Request) -> Told:
-        act, node, epoch = request.act, self.node, request.epoch
-        match act:
-            case ask.Initialise():
-                return initialise(node, epoch, self.peers.answers)
-            case ask.Fence():
-                return node_access.fence(node)
-            case ask.Unfence():
-                return node_access.unfence(node)
-            case ask.Drain():
-                return node_access.drain(node, act.seconds)
-            case ask.Undrain():
-                return node_access.undrain(node)
-            case ask.Start():
-                return node_postgres.start(node, act.role, epoch, self.peers.answers)
-            case ask.Stop():
-                return node_postgres.stop(node, act.mode)
-            case ask.Promote():
-                return node_postgres.promote(node, act.timeout, epoch)
-        return _replication(node, act)
-
     def _long(self, request: Request, act: ask.Rewind | ask.Reseed) -> Job:
         """Begin a long act, or return the one that is under way where it is the same."""
         again = self.jobs.same(request)
@@ -209,10 +175,7 @@ class SiteAgent:
 
         began = time.monotonic()
         try:
-            if isinstance(act, ask.Rewind):
-                done = node_copying.rewind(self.node, act.upstream, act.keep_evidence, allowed)
-            else:
-                done = node_copying.reseed(self.node, act.upstream, allowed)
+            done = self.database.copy(act, allowed)
         except FlotillaError as error:
             _tell(self.config.site, request, began, f"{type(error).__name__}: {error}")
             raise
@@ -263,25 +226,6 @@ class SiteAgent:
         finally:
             if held:
                 self._acting.release()
-
-
-def _replication(node: Node, act: ask.Act) -> Told:
-    match act:
-        case ask.Checkpoint():
-            return node_replication.checkpoint(node)
-        case ask.SetSync():
-            return node_replication.set_sync(node, act.names)
-        case ask.CreateSlots():
-            return node_replication.create_slots(node, act.names)
-        case ask.DropSlots():
-            return node_replication.drop_slots(node, act.names)
-        case ask.Follow():
-            return node_replication.follow(node, act.upstream)
-        case ask.Detach():
-            return node_replication.detach(node)
-        case ask.ResumeReplay():
-            return node_replication.resume_replay(node)
-    raise Permanent(f"no act {act.kind} is known here")
 
 
 def _tell(site: str, request: Request, began: float, told: str) -> None:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from flotilla.errors import FlotillaError
+from flotilla.node.database import Told
 from flotilla.node.requests import Request
 from flows.agent_answers import status_of
-from tasks.node_postgres import Told
 
 KEPT = 100  # ended jobs that are still told of
 log = logging.getLogger("flotilla.agent")

@@ -6,18 +6,13 @@ import logging
 import threading
 import time
 
-from flotilla.errors import FlotillaError, Transient
-from flotilla.keeping import Patience
-from flotilla.node.boot import boot
+from flotilla.errors import FlotillaError
 from flotilla.node.isolation import Watch
 from flows.agent import SiteAgent
-from tasks.node_guard import Guard, steady
-from tasks.node_postgres import halt, launch
+from tasks.node_guard import steady
 
 EVERY = 0.2  # seconds between looks
 BEAT = 1.0  # seconds between heartbeats
-START = 5.0  # seconds that others wait for a start; a recovery from a crash goes on after them
-STOPPING = 1.0  # seconds that each kind of stop is given; with all of them over, the site has stopped within its margin
 log = logging.getLogger("flotilla.agent")
 
 # It waits for no standby: a beat that hung would say that nothing is there, and nobody was promised that it is kept.
@@ -28,13 +23,12 @@ _BEAT = (
 
 
 class Supervisor:
-    """Looks after the PostgreSQL of one agent until it is told to end."""
+    """Looks after the database of one agent until it is told to end."""
 
     def __init__(self, agent: SiteAgent) -> None:
         self._agent = agent
-        self._patience = Patience(first=1.0, longest=30.0)
-        self._guard = Guard(agent.config.state, agent.node.data, agent.config.isolation)
-        self._watch = Watch(agent.config.isolation, self._supported())
+        self._guard = agent.database.guard
+        self._watch = Watch(agent.config.isolation - agent.database.stopping, self._supported())
         self._ending = threading.Event()
         self._beaten, self._told = 0.0, ""
         self._threads = [
@@ -74,76 +68,38 @@ class Supervisor:
 
     def look(self) -> None:
         """Stop a primary that has been without a majority for too long, in order or not."""
-        agent, node, memory = self._agent, self._agent.node, self._agent.memory.now
+        agent, memory = self._agent, self._agent.memory.now
         glass, since = bool(memory.glass), memory.primary_epoch
         why = self._watch.look(agent.peers.contacts, memory.epoch, steady(), glass=glass, since=since)
-        runs = self._runs_as_primary()
+        runs = agent.database.runs_as_primary()
         self._guard.renew(self._watch.supported if runs else steady())
         if not why or not runs:
             return
         log.warning("site=%s PostgreSQL is stopped: %s", agent.config.site, why)
-        for mode in ("fast", "immediate", "kill"):
-            try:
-                node.server.stop(mode, STOPPING)
-                return
-            except Transient as error:
-                log.warning("site=%s %s", agent.config.site, error)
+        agent.database.stop_now()
 
     def _supported(self) -> float:
         """Return since when its patience counts: a primary that runs already was supported when an earlier agent said."""
-        known = self._guard.supported() if self._runs_as_primary() else None
+        known = self._guard.supported() if self._agent.database.runs_as_primary() else None
         return steady() if known is None else known
-
-    def _runs_as_primary(self) -> bool:
-        node = self._agent.node
-        return not node.signal.exists() and node.server.pid() is not None
 
     def tend(self) -> None:
         """Start PostgreSQL where it should run and does not; have a running primary's heart beat."""
-        agent, state = self._agent, self._agent.node.server.state()
+        agent = self._agent
         self._guard.ensure()
-        agent.looks.size()
-        if state == "running":
-            self._patience.succeeded("start")
+        if agent.database.tend(agent.undisturbed, agent.peers.answers, self._say):
             self._beat()
-        elif state == "stopped" and time.monotonic() >= self._patience.until("start"):
-            with agent.undisturbed() as free:
-                if free:
-                    self._start()
-        elif agent.node.server.is_for_nobody():
-            self._end_orphan()
-
-    def _end_orphan(self) -> None:
-        """End a server for nobody whose act died while it still recovered from a crash: no agent would know it by then."""
-        with self._agent.undisturbed() as free:
-            if free and self._agent.node.server.is_for_nobody():
-                self._say("a server for nobody, of an act that died, is ended")
-                halt(self._agent.node, "fast")
-
-    def _start(self) -> None:
-        """Start PostgreSQL if the boot rule allows it."""
-        agent, node = self._agent, self._agent.node
-        is_standby = node.signal.exists()
-        silent = is_standby or not agent.memory.now.autostart
-        decided = boot(agent.memory.now, is_standby=is_standby, answers={} if silent else agent.peers.answers())
-        if decided.role is None:
-            self._patience.failed("start", time.monotonic())
-            return self._say(f"PostgreSQL is not started: {decided.told}")
-        self._say(f"PostgreSQL is started as {decided.role}: {decided.told}")
-        self._patience.failed("start", time.monotonic())
-        launch(node, within=START)
-        return None
 
     def _beat(self) -> None:
-        agent, node, memory = self._agent, self._agent.node, self._agent.memory.now
+        agent, memory = self._agent, self._agent.memory.now
         now = time.monotonic()
-        if memory.fenced or node.signal.exists() or now - self._beaten < BEAT:
+        if memory.fenced or agent.database.is_standby() or now - self._beaten < BEAT:
             return
         self._beaten = now
         text = _BEAT.format(site=agent.config.site, epoch=memory.primary_epoch)
         with agent.undisturbed() as free:
-            if free and node.setting("default_transaction_read_only") == "off":
-                node.ask(text)
+            if free:
+                agent.database.beat(text)
 
     def _say(self, text: str) -> None:
         """Tell something once."""

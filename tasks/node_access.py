@@ -6,8 +6,9 @@ import signal
 import time
 
 from flotilla.errors import Transient
+from flotilla.node.database import Told
 from flotilla.node.hba import ROLES
-from tasks.node_postgres import ACT, Node, Told
+from tasks.node_postgres import ACT, Node
 from tasks.node_processes import POLL
 
 # Whoever waits for a synchronous standby has committed already: to be in doubt is all that can still happen to it. It is left

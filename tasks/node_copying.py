@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,11 +14,12 @@ from flotilla.errors import FlotillaError, Permanent, Transient
 from flotilla.node import settings
 from flotilla.node.config import slot_of
 from flotilla.node.controldata import ControlData
+from flotilla.node.database import Go, Told
 from flotilla.node.hba import REPLICATION, REWIND
 from flotilla.recovery import lsn
 from tasks.node_evidence import keep_evidence
 from tasks.node_files import sync_folder
-from tasks.node_postgres import SIGNAL, Node, Told
+from tasks.node_postgres import SIGNAL, Node
 from tasks.node_processes import run
 from tasks.node_replication import as_standby
 from tasks.node_source import Source, parted
@@ -30,9 +30,6 @@ _DIVERGED = re.compile(r"servers diverged at WAL location ([0-9A-F]+/[0-9A-F]+) 
 
 FOR_NOBODY = ("-c", "hot_standby=off", "-c", "listen_addresses=", "-c", "primary_conninfo=")
 """What makes a standby one that lets nobody in and follows nobody."""
-
-Go = Callable[[str], None]
-"""Told what is begun next; raises where it must not be begun any more, as another epoch was accepted meanwhile."""
 
 
 def rewind(node: Node, upstream: str, evidence: bool, go: Go) -> Told:

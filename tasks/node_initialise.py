@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from flotilla.errors import Permanent, Transient
 from flotilla.node.boot import Answer, Role
+from flotilla.node.database import Answers, Told
 from flotilla.node.hba import ADMIN, OBSERVER, OPERATOR, REPLICATION, REWIND
 from tasks.node_copying import fresh_folder, make_room, put_in_place
-from tasks.node_postgres import ACT, Node, Told, launch, write_epoch
+from tasks.node_postgres import ACT, Node, launch, write_epoch
 from tasks.node_processes import run
 from tasks.sql import Line
 
@@ -47,7 +48,7 @@ grant select on flotilla.epoch, flotilla.heartbeat to public;
 """  # noqa: S608 - names of our own
 
 
-def initialise(node: Node, epoch: int, answers: Callable[[], Mapping[str, Answer | None]]) -> Told:
+def initialise(node: Node, epoch: int, answers: Answers) -> Told:
     """Have a primary with Flotilla's roles and tables; raises Permanent where another site has a database, or may have one."""
     made = node.server.state() == "absent"
     if made:

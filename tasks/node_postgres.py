@@ -6,15 +6,15 @@ Each act looks, acts if needed, and proves; it may be repeated. Whoever calls se
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from flotilla.errors import Permanent, Transient
 from flotilla.node import settings
-from flotilla.node.boot import Answer, Role, may_be_primary
+from flotilla.node.boot import Role, may_be_primary
 from flotilla.node.config import AgentConfig
 from flotilla.node.controldata import ControlData, parse_controldata
+from flotilla.node.database import Answers, Told
 from flotilla.node.hba import ADMIN, OPERATOR, REPLICATION, REWIND, hba, ident
 from tasks.node_account import account
 from tasks.node_files import Recollection, keep, read_secret
@@ -29,13 +29,6 @@ _WRITE = (
     "begin read write; set local synchronous_commit = local; "
     "update flotilla.epoch set epoch = {epoch:d}, primary_site = '{site}', at = clock_timestamp(); commit"
 )
-
-
-class Told(NamedTuple):
-    """What came of an act: one sentence, and whether it changed anything."""
-
-    text: str
-    changed: bool
 
 
 class Node:
@@ -156,7 +149,7 @@ class Node:
         return {"host": str(postgres.run), "port": postgres.port, "user": role, "dbname": postgres.database}
 
 
-def start(node: Node, role: Role, epoch: int, answers: Callable[[], Mapping[str, Answer | None]]) -> Told:
+def start(node: Node, role: Role, epoch: int, answers: Answers) -> Told:
     """Have the server run as what it is said to be; raises Permanent where it is something else, or may not be that."""
     site, is_standby = node.config.site, node.signal.exists()
     if node.memory.now.unfinished:

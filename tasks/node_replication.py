@@ -6,9 +6,10 @@ from pathlib import Path
 
 from flotilla.errors import Permanent, Transient
 from flotilla.node.config import site_of_slot, slot_of
+from flotilla.node.database import Told
 from flotilla.node.settings import auto_conf, conninfo
 from tasks.node_files import keep
-from tasks.node_postgres import ACT, SIGNAL, Node, Told, until
+from tasks.node_postgres import ACT, SIGNAL, Node, until
 
 CHECKPOINT = 300.0  # seconds
 
