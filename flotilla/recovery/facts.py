@@ -26,6 +26,9 @@ ALIKE = ("shared_preload_libraries", "data_checksums", "wal_log_hints", "server_
 SHOWN = (*PLACES, *AT_LEAST, *ALIKE)
 """Settings that a look shows: where things lie on the node; what a standby must have no less of than its primary, or it ends
 (PostgreSQL 15, 27.4.3); what is to be the same, as any site may become the primary."""
+SLOTS, REWIND, EVIDENCE = "slots", "rewind", "evidence"
+"""What an agent may say that its kind of database lacks: slots that keep WAL for standbys of other sites; a way back to where
+histories part; a place for what a new copy discards."""
 CLEANLY_STOPPED = "shut down"  # pg_controldata, "Database cluster state", of a primary that wrote its shutdown checkpoint
 
 
@@ -195,7 +198,8 @@ class AgentSeen:
     ``epoch`` is the highest it has accepted, of ``run``, ``epoch_age`` seconds ago by its own steady clock. ``forks`` are
     the beginnings of the timelines that its database went through. ``job`` is the long act that it works at, "" if none;
     ``unfinished`` a copy that was begun and not ended, which leaves nothing there to start. ``isolation``: so many seconds its
-    primary may be without a majority, None if it does not say.
+    primary may be without a majority, None if it does not say. ``lacks`` are things that its kind of database has not:
+    ``SLOTS``, ``REWIND``, ``EVIDENCE``.
     """
 
     site: str
@@ -217,6 +221,7 @@ class AgentSeen:
     job: str = ""
     unfinished: str = ""
     isolation: float | None = None
+    lacks: tuple[str, ...] = ()
 
     @property
     def is_stopped(self) -> bool:

@@ -14,7 +14,7 @@ from flotilla.facts import Unknown
 from flotilla.recovery import acts, goals
 from flotilla.recovery.acts import Act
 from flotilla.recovery.aim import Aim
-from flotilla.recovery.facts import SYNCHRONOUS, AgentSeen, DatabaseSeen, Process, World
+from flotilla.recovery.facts import SLOTS, SYNCHRONOUS, AgentSeen, DatabaseSeen, Process, World
 from flotilla.recovery.following import not_following
 from flotilla.recovery.goal_proofs import not_fenced
 from flotilla.recovery.loss import more_than_agreed
@@ -241,9 +241,11 @@ def _primary_seen(act: acts.Publish, world: World, aim: Aim) -> str:
     "WAL that is gone when it is asked for: standbys have none of their primary's slots (R 2.4)",
 )
 def _upstream_slot(act: acts.Follow, world: World, aim: Aim) -> str:
-    upstream = world.database(act.upstream)
+    agent, upstream = world.agent(act.upstream), world.database(act.upstream)
     if isinstance(upstream, Unknown):
         return str(upstream)
+    if isinstance(agent, AgentSeen) and SLOTS in agent.lacks:
+        return ""  # WAL is kept there in another way; what is gone when it is asked for is copied anew
     slot = upstream.slot(act.site)
     if slot is None or slot.status == "lost":
         return f"{act.upstream} has {'lost' if slot else 'no'} slot for {act.site}"

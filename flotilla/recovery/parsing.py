@@ -49,6 +49,7 @@ def parse_agent(data: Any) -> AgentSeen | Unknown:
             unfinished=str(database.get("unfinished") or ""),
             job=str(data.get("job") or ""),
             isolation=_optional_number(data.get("isolation")),
+            lacks=tuple(map(str, database.get("lacks") or ())),
         )
     except _BAD as error:
         return Unknown(site, f"its agent's answer cannot be used: {_why(error)}")

@@ -9,7 +9,7 @@ from flotilla.facts import Unknown
 from flotilla.recovery import acts
 from flotilla.recovery.acts import Act
 from flotilla.recovery.aim import Aim
-from flotilla.recovery.facts import AgentSeen, DatabaseSeen, Process, World
+from flotilla.recovery.facts import SLOTS, AgentSeen, DatabaseSeen, Process, World
 from flotilla.recovery.goal_proofs import GOAL_PROOFS, Never, rejoined
 
 
@@ -81,7 +81,10 @@ def _set_sync(act: acts.SetSync, world: World, aim: Aim) -> str:
 
 
 def _create_slots(act: acts.CreateSlots, world: World, aim: Aim) -> str:
-    database = world.database(act.site)
+    """Where there are no slots there are none to wait for: such a database keeps WAL for its standbys in another way."""
+    agent, database = world.agent(act.site), world.database(act.site)
+    if isinstance(agent, AgentSeen) and SLOTS in agent.lacks:
+        return ""
     if isinstance(database, Unknown):
         return str(database)
     bad = [name for name in act.names if (slot := database.slot(name)) is None or slot.status == "lost"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flotilla.facts import Unknown
 from flotilla.recovery import acts, goals
 from flotilla.recovery.acts import Act
-from flotilla.recovery.facts import CLEANLY_STOPPED, AgentSeen, Control, DatabaseSeen, Process, World
+from flotilla.recovery.facts import CLEANLY_STOPPED, REWIND, AgentSeen, Control, DatabaseSeen, Process, World
 
 
 def due(goal: Act, world: World) -> Act | str:
@@ -61,7 +61,7 @@ def _due_stopped(goal: goals.Rejoin, agent: AgentSeen, upstream: DatabaseSeen, w
     upstream's timeline by its control file. Whoever was a primary on the timeline of that very number, or came to it
     elsewhere, is a rival: a rewind cannot tell its WAL from the upstream's. Anything else may have WAL in its folder that it
     would replay (recovery.md, finding 4), so it is rewound, which does nothing where that is not so, or seeded anew if that
-    fails.
+    fails, or if its kind of database cannot be rewound: then also where nothing shows what it has.
     """
     control = agent.control
     if agent.unfinished:
@@ -69,11 +69,13 @@ def _due_stopped(goal: goals.Rejoin, agent: AgentSeen, upstream: DatabaseSeen, w
     if agent.process is Process.ABSENT or goal.site in world.rewound_in_vain or not upstream.can_rewind:
         return _begun_anew(goal, agent, upstream)
     if isinstance(control, Unknown):
-        return str(control)
+        return acts.Reseed(goal.site, goal.upstream) if REWIND in agent.lacks else str(control)
     if control.timeline == upstream.timeline and (not agent.standby_signal or _has_other_past(agent, control.timeline, fork)):
         return acts.Reseed(goal.site, goal.upstream)
     if _is_consistent(control, upstream, fork):
         return acts.Start(goal.site) if agent.standby_signal else acts.Follow(goal.site, goal.upstream)
+    if REWIND in agent.lacks:
+        return acts.Reseed(goal.site, goal.upstream)
     if upstream.checkpoint_timeline != upstream.timeline:
         return acts.Checkpoint(goal.upstream)
     return acts.Rewind(goal.site, goal.upstream)
