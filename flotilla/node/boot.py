@@ -21,12 +21,14 @@ class Answer:
     """What another agent said just now: the epoch it accepted, at which it last was made primary, what its server does.
 
     ``is_standby``: it has standby.signal. The epoch at which it is made primary is kept before the promotion begins.
+    ``token`` is where its WAL ended as a primary, of one that CloudNativePG demoted.
     """
 
     epoch: int
     primary_epoch: int
     process: str = "absent"
     is_standby: bool = False
+    token: str = ""
 
 
 @dataclass(frozen=True)

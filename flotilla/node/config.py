@@ -11,12 +11,14 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from flotilla.errors import InvalidInput, Problem, phrase
+from flotilla.errors import InvalidInput, Permanent, Problem, phrase
 from flotilla.fleet import DnsLabel
 from flotilla.metrics.config import Address, Listen
 from flotilla.traffic.config import AgentTraffic, ExternalDnsTraffic
 from flotilla.validation import Strict, checked, read_documents
 
+OPERATOR_STOPS = 20.0  # seconds in which CloudNativePG has stopped a primary that it is told to fence (switchoverDelay: 15)
+LEAST_ISOLATION = OPERATOR_STOPS + 5  # seconds; what is left is the patience with a network that stutters
 LONGEST_SOCKET = 107 - len("/.s.PGSQL.65535")  # bytes in sockaddr_un
 
 
@@ -50,6 +52,7 @@ PublicKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{43}=$")]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 SocketFolder = Annotated[Path, AfterValidator(_socket_folder)]
 Port = Annotated[int, Field(gt=0, lt=65536)]
+SecretName = Annotated[str, Field(min_length=1, max_length=253)]
 Settings = Annotated[dict[str, str], AfterValidator(_setting)]
 
 
@@ -99,8 +102,30 @@ class Postgres(Strict):
     settings: Settings = Field(default_factory=dict)
 
 
+class CloudNativePG(Strict):
+    """A ``Cluster`` of CloudNativePG in the site's Kubernetes cluster, ``name`` in ``namespace``; reached as ``sites`` says.
+
+    ``manifest`` is the file with the Cluster as it is to be made, without what the agent says of it itself (``OWN_FIELDS`` of
+    ``flotilla.node.cnpg``). ``database`` is the business's. The others are names of Secrets in the namespace: ``authority``
+    has the ca.crt that all sites' certificates are of; ``operator`` and ``observer`` have name and password of those roles
+    (kubernetes.io/basic-auth), the same in all sites.
+    """
+
+    kubeconfig: AbsolutePath
+    context: str = Field(min_length=1)
+    namespace: DnsLabel
+    name: DnsLabel
+    manifest: AbsolutePath
+    database: DnsLabel = "orders"
+    authority: SecretName
+    operator: SecretName
+    observer: SecretName
+
+
 class AgentConfig(Strict):
     """Everything a site agent is told. ``sites`` are all sites, its own among them; ``state`` is where it remembers.
+
+    Its database is a PostgreSQL of its own (``postgres`` in the file) or ``cloudNativePG``, one of the two.
 
     ``traffic`` is its DNS server, or ``externalDns`` what others make DNS of; ``approvers`` are the public keys of those who
     may break the glass, by name.
@@ -112,12 +137,20 @@ class AgentConfig(Strict):
     token_file: AbsolutePath
     tls: Tls
     state: AbsolutePath
-    postgres: Postgres
+    own_postgres: Postgres | None = Field(default=None, alias="postgres")
+    cloud_native_pg: CloudNativePG | None = Field(default=None, alias="cloudNativePG")
     sites: dict[DnsLabel, Place] = Field(min_length=1)
     traffic: AgentTraffic | None = None
     external_dns: ExternalDnsTraffic | None = None
     approvers: dict[str, PublicKey] = Field(default_factory=dict)
     isolation: float = Field(default=10.0, ge=1, le=300)
+
+    @property
+    def postgres(self) -> Postgres:
+        """The PostgreSQL of its own; raises Permanent where it has none."""
+        if self.own_postgres is None:
+            raise Permanent(f"the agent of {self.site} has no PostgreSQL of its own: its database is run by CloudNativePG")
+        return self.own_postgres
 
     @property
     def others(self) -> tuple[str, ...]:
@@ -150,20 +183,35 @@ def _contradictions(config: AgentConfig, file: str) -> Iterator[Problem]:
     """
     if config.site not in config.sites:
         yield Problem(file, "site", config.site, f"one of sites: {', '.join(config.sites)}")
-    data = config.postgres.data
+    if config.traffic and config.external_dns:
+        yield Problem(file, "externalDns", config.external_dns.name, "traffic or externalDns, not both")
+    if config.own_postgres is None or config.cloud_native_pg is not None:
+        yield from _against_databases(config, file)
+        return
+    data = config.own_postgres.data
     own = {
         "state": config.state,
-        "postgres.run": config.postgres.run,
+        "postgres.run": config.own_postgres.run,
         "tls.key": config.tls.key,
         "tokenFile": config.token_file,
     }
     for field, path in own.items():
         if path.is_relative_to(data):
             yield Problem(file, field, str(path), f"outside postgres.data, {data}, which is copied from site to site")
-    if config.traffic and config.external_dns:
-        yield Problem(file, "externalDns", config.external_dns.name, "traffic or externalDns, not both")
     if data.is_relative_to(config.state):
         yield Problem(file, "postgres.data", str(data), f"outside state, {config.state}")
+
+
+def _against_databases(config: AgentConfig, file: str) -> Iterator[Problem]:
+    found = config.cloud_native_pg
+    if found is None:
+        yield Problem(file, "postgres", phrase("is missing"), "postgres or cloudNativePG, one of the two")
+        return
+    if config.own_postgres is not None:
+        yield Problem(file, "cloudNativePG", found.name, "postgres or cloudNativePG, not both")
+    if config.isolation < LEAST_ISOLATION:
+        told = f"at least {LEAST_ISOLATION:g} with cloudNativePG: {OPERATOR_STOPS:g} of them are the operator's to stop it"
+        yield Problem(file, "isolation", config.isolation, told)
 
 
 def slot_of(site: str) -> str:

@@ -63,7 +63,7 @@ class Database(Protocol):
         Raises Permanent where it could not tell a server that runs.
         """
 
-    def end(self, alone: Callable[[], AbstractContextManager[None]]) -> str:
+    def end(self, alone: Callable[[], AbstractContextManager[None]], /) -> str:
         """Let go of it, alone where something is done to it; return what became of it and why."""
 
     def seen(self) -> dict[str, Any]:

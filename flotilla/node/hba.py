@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 OPERATOR, OBSERVER, REPLICATION, REWIND, ADMIN = "operator", "observer", "repl", "rewind", "postgres"
 ROLES = (OPERATOR, OBSERVER, REPLICATION, REWIND)
 """Flotilla's own roles: none of them is a client of the business."""
+MANAGED, MANAGER = ("streaming_replica", "cnpg_metrics_exporter"), "cnpg-instance-manager"
+"""Roles of CloudNativePG's own, and the name by which its manager comes in through the socket, as superuser."""
 MAP = "flotilla"
 _METHOD = "scram-sha-256"
 

@@ -13,6 +13,8 @@ from flotilla.node.hba import REPLICATION, REWIND
 
 CONNECT = 3  # seconds to connect to another site; libpq takes 2 at least
 SILENCE = 5  # seconds after which a silent peer is given up
+NOBODY = ("127.0.0.1", 1)
+"""Where a standby that has to name an upstream finds none: nothing listens there, and whoever asks is told so at once."""
 
 
 def configuration(config: AgentConfig) -> str:
@@ -102,11 +104,13 @@ def quoted(value: str) -> str:
 
 
 def upstream_of(line: str, places: Mapping[str, tuple[str, int]]) -> str:
-    """Return the site that a connection string leads to, "" for none, or the host where no site is there."""
+    """Return the site that a connection string leads to, "" for none and for nobody, or the host where no site is there."""
     words = dict(word.split("=", 1) for word in line.replace("'", "").split() if "=" in word)
     if "host" not in words:
         return ""
     reached = (words["host"], int(words.get("port", "5432")))
+    if reached == NOBODY:
+        return ""
     return next((site for site, place in places.items() if place == reached), words["host"])
 
 
