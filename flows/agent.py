@@ -23,6 +23,7 @@ from flotilla.node.requests import Request
 from flotilla.node.traffic import Traffic
 from flotilla.traffic.records import Record
 from flotilla.traffic.zone import epochs
+from flows.agent_cnpg import CloudNative
 from flows.agent_jobs import Job, Jobs
 from flows.agent_postgres import OwnPostgres
 from tasks.agents import Agent, Busy
@@ -44,7 +45,7 @@ def nobody(_: Sequence[str], epoch: int, run: str) -> Sequence[str]:
 
 def database_of(config: AgentConfig, memory: Recollection) -> Database:
     """Return the site's database, as the agent's file says who runs it."""
-    return OwnPostgres(config, memory)
+    return CloudNative(config, memory) if config.cloud_native_pg else OwnPostgres(config, memory)
 
 
 class SiteAgent:

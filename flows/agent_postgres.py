@@ -16,7 +16,7 @@ from flotilla.node.config import AgentConfig
 from flotilla.node.database import Alone, Answers, Go, Say, Told
 from tasks import node_access, node_copying, node_postgres, node_replication
 from tasks.node_files import Recollection
-from tasks.node_guard import Guard
+from tasks.node_guard import guard_of
 from tasks.node_initialise import initialise
 from tasks.node_looks import Looks
 from tasks.node_postgres import Node, halt, launch
@@ -35,7 +35,7 @@ class OwnPostgres:
     def __init__(self, config: AgentConfig, memory: Recollection) -> None:
         self.config, self.memory = config, memory
         self.node = Node(config, memory)
-        self.guard = Guard(config.state, self.node.data, config.isolation)
+        self.guard = guard_of(config.state, self.node.data, config.isolation)
         self._looks = Looks(self.node)
         self._patience = Patience(first=1.0, longest=30.0)
 

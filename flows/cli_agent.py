@@ -19,7 +19,8 @@ def agent(
 ) -> None:
     """Be this site's agent until told to end (SIGTERM, ctrl-C): guard its PostgreSQL, and do what recoveries ask for.
 
-    Runs on the node that has the data, as the user that PostgreSQL runs as, or as root. Needs no Prefect.
+    Runs on the node that has the data, as the user that PostgreSQL runs as, or as root; beside a Cluster of CloudNativePG
+    anywhere in its site, as anybody. Needs no Prefect.
     """
     from flotilla.errors import InvalidInput, Problem, phrase
     from flotilla.node.config import parse_agent_config
@@ -33,7 +34,9 @@ def agent(
         raise InvalidInput([Problem(config, "", phrase(f"cannot be read: {error}"), "a file as YAML")]) from None
     parsed = parse_agent_config(text, config)
     if check:
-        typer.echo(f"{config}: agent of {parsed.site} at https://{parsed.listen}, PostgreSQL in {parsed.postgres.data}")
+        part = parsed.cloud_native_pg
+        where = f"Cluster {part.namespace}/{part.name}" if part else f"PostgreSQL in {parsed.postgres.data}"
+        typer.echo(f"{config}: agent of {parsed.site} at https://{parsed.listen}, {where}")
         return
     log_to_stderr()
     serve_for_good(parsed, traffic_of(parsed), glass_of(parsed))

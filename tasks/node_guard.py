@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 EVERY = 0.25  # seconds
@@ -28,11 +29,11 @@ def steady() -> float:
 
 
 class Guard:
-    """The guard of one agent's PostgreSQL."""
+    """The guard of one agent's database: a program, told of its two files and then of ``more``."""
 
-    def __init__(self, state: Path, data: Path, patience: float) -> None:
+    def __init__(self, state: Path, program: Sequence[str], more: Sequence[str]) -> None:
         self._alive, self._lock = state / "alive", state / "guard.lock"
-        self._words = [sys.executable, "-I", "-S", __file__, str(self._alive), str(self._lock), str(data), str(patience)]
+        self._words = [sys.executable, *program, str(self._alive), str(self._lock), *more]
         self._log = state / "guard.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -65,8 +66,13 @@ class Guard:
                 )
 
 
-def watch(alive: Path, data: Path, patience: float) -> None:
-    """Watch until the agent's folder is gone."""
+def guard_of(state: Path, data: Path, patience: float) -> Guard:
+    """Return the guard of a PostgreSQL of this node's."""
+    return Guard(state, ["-I", "-S", __file__], [str(data), str(patience)])
+
+
+def watch(alive: Path, patience: float, late: Callable[[float], None]) -> None:
+    """Watch until the agent's folder is gone; ``late`` is called, again and again, with the seconds that nothing was told."""
     while True:
         time.sleep(EVERY)
         try:
@@ -75,11 +81,21 @@ def watch(alive: Path, data: Path, patience: float) -> None:
             return
         except (OSError, ValueError):
             continue  # being written
-        if age > patience + GRACE and not (data / "standby.signal").exists() and (pid := server_of(data)):
-            now = time.strftime("%Y-%m-%dT%H:%M:%S")
-            sys.stdout.write(f"{now} for {age:.1f} s the agent has told of no majority: PostgreSQL (pid {pid}) is stopped\n")
-            sys.stdout.flush()
-            stop(data)
+        if age > patience + GRACE:
+            late(age)
+
+
+def tell(age: float, what: str) -> None:
+    """Write a line of the guard's log."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%S")
+    sys.stdout.write(f"{now} for {age:.1f} s the agent has told of no majority: {what}\n")
+    sys.stdout.flush()
+
+
+def _stop_primary(data: Path, age: float) -> None:
+    if not (data / "standby.signal").exists() and (pid := server_of(data)):
+        tell(age, f"PostgreSQL (pid {pid}) is stopped")
+        stop(data)
 
 
 def stop(data: Path) -> None:
@@ -135,15 +151,21 @@ def _end(lock: Path) -> None:
         os.close(handle)
 
 
-def _main(alive: str, lock: str, data: str, patience: str) -> None:
+def alone(lock: str) -> bool:
+    """Hold the lock for as long as this process lives; False where another guard does."""
     handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        return  # another one guards
+        return False
     os.ftruncate(handle, 0)
     os.pwrite(handle, str(os.getpid()).encode(), 0)
-    watch(Path(alive), Path(data), float(patience))
+    return True
+
+
+def _main(alive: str, lock: str, data: str, patience: str) -> None:
+    if alone(lock):
+        watch(Path(alive), float(patience), lambda age: _stop_primary(Path(data), age))
 
 
 if __name__ == "__main__":

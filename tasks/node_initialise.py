@@ -30,7 +30,7 @@ _REWIND_GRANTS = (
     "grant execute on function pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), pg_read_binary_file(text), "
     f"pg_read_binary_file(text, bigint, bigint, boolean) to {REWIND}"
 )
-_FURNITURE = f"""
+FURNITURE = f"""
 grant execute on function pg_promote(boolean, integer), pg_wal_replay_resume() to {OPERATOR};
 grant alter system on parameter default_transaction_read_only, synchronous_standby_names, primary_conninfo, primary_slot_name
     to {OPERATOR};
@@ -46,13 +46,14 @@ alter table flotilla.epoch owner to {OPERATOR};
 alter table flotilla.heartbeat owner to {OPERATOR};
 grant select on flotilla.epoch, flotilla.heartbeat to public;
 """  # noqa: S608 - names of our own
+"""Flotilla's schema in the business's database; every statement may be repeated."""
 
 
 def initialise(node: Node, epoch: int, answers: Answers) -> Told:
     """Have a primary with Flotilla's roles and tables; raises Permanent where another site has a database, or may have one."""
     made = node.server.state() == "absent"
     if made:
-        _must_be_first(node.config.site, answers())
+        must_be_first(node.config.site, answers())
         _make(node)
     if node.signal.exists():
         raise Permanent(f"{node.config.site} is a standby: there is nothing to initialise")
@@ -78,7 +79,8 @@ def _must_be_whole(node: Node) -> None:
     node.memory.change(unfinished="")
 
 
-def _must_be_first(site: str, answers: Mapping[str, Answer | None]) -> None:
+def must_be_first(site: str, answers: Mapping[str, Answer | None]) -> None:
+    """Raise unless no other site has a database: Transient where one does not say."""
     silent = [name for name, one in answers.items() if one is None]
     if silent:
         raise Transient(f"{', '.join(silent)} do not answer, and may have a database: no other is begun at {site}")
@@ -121,7 +123,7 @@ def _furnished(node: Node) -> bool:
         line.close()
     inside = node.admin(name)
     try:
-        inside.ask(_FURNITURE, within=ACT)
+        inside.ask(FURNITURE, within=ACT)
     finally:
         inside.close()
     return changed

@@ -34,12 +34,12 @@ class Looks:
             "standby_signal": node.signal.exists(),
             "autostart": memory.autostart,
             "fenced": memory.fenced,
-            "fence": _rungs(state, autostart=memory.autostart, fenced=memory.fenced),
+            "fence": rungs(state, autostart=memory.autostart, fenced=memory.fenced),
             "primary_epoch": memory.primary_epoch,
             "unfinished": memory.unfinished,
-            "control": _or_unseen(lambda: node.control().shown()),
-            "forks": _or_unseen(lambda: _forks(node.wal)),
-            "disk_free": _or_unseen(lambda: shutil.disk_usage(_existing(node.data)).free),
+            "control": or_unseen(lambda: node.control().shown()),
+            "forks": or_unseen(lambda: _forks(node.wal)),
+            "disk_free": or_unseen(lambda: shutil.disk_usage(_existing(node.data)).free),
             "data_bytes": self._bytes,
         }
 
@@ -50,11 +50,11 @@ class Looks:
             self._bytes, self._sized = _bytes(self._node.data), now
 
 
-def _rungs(state: str, *, autostart: bool, fenced: bool) -> list[str]:
+def rungs(state: str, *, autostart: bool, fenced: bool) -> list[str]:
     """Return what keeps clients off, weakest first: recovery.md 2.3."""
     stopped = state in ("stopped", "absent")
-    rungs = {"pg_hba reject": fenced, "stopped": stopped, "no autostart": stopped and not autostart}
-    return [rung for rung, holds in rungs.items() if holds]
+    held = {"pg_hba reject": fenced, "stopped": stopped, "no autostart": stopped and not autostart}
+    return [rung for rung, holds in held.items() if holds]
 
 
 def _forks(wal: Path) -> list[dict[str, Any]]:
@@ -64,7 +64,8 @@ def _forks(wal: Path) -> list[dict[str, Any]]:
     return [{"timeline": timeline, "at": lsn.show(at)} for timeline, at in sorted(begun.items())]
 
 
-def _or_unseen(look: Callable[[], Any]) -> Any:
+def or_unseen(look: Callable[[], Any]) -> Any:
+    """Return what a look finds, or that it could not be looked at and why."""
     try:
         return look()
     except (FlotillaError, OSError) as error:

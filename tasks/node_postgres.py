@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from flotilla.errors import Permanent, Transient
 from flotilla.node import settings
@@ -214,39 +215,54 @@ def promote(node: Node, timeout: float, epoch: int) -> Told:
         node.memory.change(primary_epoch=epoch)
         node.ask("select pg_promote(false)")
         until(lambda: not node.in_recovery(), timeout, "the standby to be promoted")
-    elif node.memory.now.primary_epoch != epoch and _written(node)[0] != epoch:
+    elif node.memory.now.primary_epoch != epoch and written_epoch(node)[0] != epoch:
         raise Permanent(f"{node.config.site} is a primary since epoch {node.memory.now.primary_epoch}: nothing to promote")
     wrote = write_epoch(node, epoch)
     timeline = int(str(node.ask("select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)")[0][0]), 16)
     return Told(f"{node.config.site} is the primary of epoch {epoch} on timeline {timeline}", was_standby or wrote)
 
 
-def write_epoch(node: Node, epoch: int) -> bool:
+class Asked(Protocol):
+    """A site's database that answers its agent."""
+
+    @property
+    def config(self) -> AgentConfig:
+        """The agent's file."""
+
+    def ask(self, query: str, *values: object, within: float = ACT) -> list[Row]:
+        """Ask as operator."""
+
+
+def write_epoch(node: Asked, epoch: int) -> bool:
     """Have the epoch and this site stand in the database; False where they did.
 
     It waits for no standby, which may not be there yet, and is written whatever the default of transactions is.
     """
     site = node.config.site
-    found = _written(node)
+    found = written_epoch(node)
     if found == (epoch, site):
         return False
     if found[0] > epoch:
         raise Permanent(f"the database of {site} was already {found[1]}'s at epoch {found[0]}, above {epoch}")
     node.ask(_WRITE.format(epoch=epoch, site=site))
-    if _written(node) != (epoch, site):
+    if written_epoch(node) != (epoch, site):
         raise Transient(f"epoch {epoch} is not written in the database of {site}")
     return True
 
 
-def _written(node: Node) -> tuple[int, str]:
+def written_epoch(node: Asked) -> tuple[int, str]:
+    """Return the epoch that stands in the database, and whose."""
     rows = node.ask("select epoch, primary_site from flotilla.epoch")
     if len(rows) != 1:
         raise Permanent(f"flotilla.epoch at {node.config.site} has {len(rows)} rows: expected one, made by initialise")
     return int(rows[0][0]), str(rows[0][1])
 
 
-def until(holds: Callable[[], bool], within: float, what: str) -> None:
-    """Wait for something to be so; raises Transient that names it, with what it saw last where that was an error."""
+def until(holds: Callable[[], bool], within: float, what: str, every: float = POLL) -> None:
+    """Wait for something to be so, looking ``every`` so many seconds.
+
+    Raises Transient that names it, with what it saw last where that was an error.
+    """
     deadline, last = time.monotonic() + within, ""
     while True:
         try:
@@ -256,4 +272,4 @@ def until(holds: Callable[[], bool], within: float, what: str) -> None:
             last = f": {error}"
         if time.monotonic() > deadline:
             raise Transient(f"waited {within:.0f} s for {what}{last}")
-        time.sleep(POLL)
+        time.sleep(every)

@@ -76,7 +76,8 @@ class Peers:
             told = self._agents[site].seen(PATIENCE)
             database = told["database"]
             process, is_standby = str(database["process"]), bool(database["standby_signal"])
-            answer, glass = Answer(int(told["epoch"]), int(database["primary_epoch"]), process, is_standby), bool(told["glass"])
+            token, glass = str(database.get("demotion_token") or ""), bool(told["glass"])
+            answer = Answer(int(told["epoch"]), int(database["primary_epoch"]), process, is_standby, token)
             isolation = None if told.get("isolation") is None else float(told["isolation"])
         except (FlotillaError, KeyError, TypeError, ValueError) as error:
             self._contacts[site] = replace(before, reached=False, error=str(error))

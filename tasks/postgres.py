@@ -14,7 +14,7 @@ from typing import Any
 
 from flotilla.errors import Permanent
 from flotilla.node.config import site_of_slot
-from flotilla.node.hba import OBSERVER, ROLES
+from flotilla.node.hba import MANAGED, MANAGER, OBSERVER, ROLES
 from flotilla.node.settings import upstream_of
 from flotilla.recovery import lsn
 from flotilla.recovery.facts import SHOWN
@@ -34,7 +34,8 @@ with me as materialized (select pg_is_in_recovery() as standby),
 receiver as materialized (select status, received_tli, sender_host, sender_port from pg_stat_wal_receiver),
 client as materialized (
     select wait_event = 'SyncRep' as waits from pg_stat_activity
-    where backend_type = 'client backend' and pid <> pg_backend_pid() and usename <> all(array{list(ROLES)!r}::name[])
+    where backend_type = 'client backend' and pid <> pg_backend_pid() and usename <> all(array{[*ROLES, *MANAGED]!r}::name[])
+        and not (client_addr is null and application_name = '{MANAGER}')
 )
 select json_build_object(
     'at', extract(epoch from clock_timestamp()),
