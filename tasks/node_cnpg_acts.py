@@ -137,7 +137,7 @@ def drain(db: Cnpg, seconds: float) -> Told:
     began = db.ask("select clock_timestamp()")[0][0]
     deadline = time.monotonic() + seconds
     while True:
-        left = [pid for pid, waits, since in _clients(db) if since is not None and since <= began and not waits]  # type: ignore[operator]
+        left = [pid for pid, waits, since in _clients(db) if since is not None and since <= began and not waits]
         if not left or time.monotonic() >= deadline:
             break
         time.sleep(EVERY)

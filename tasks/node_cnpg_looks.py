@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from tasks.node_looks import or_unseen, rungs
 EVERY = 1.0  # seconds between looks
 ANSWER = 1.0  # seconds that PostgreSQL is given for one
 LASTING = 5.0  # seconds for which a look is told as what is so now
+log = logging.getLogger("flotilla.agent")
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,10 @@ class Eyes:
 
     def _look_for_ever(self) -> None:
         while not self._ending.wait(EVERY):
-            self.look()
+            try:
+                self.look()
+            except Exception:  # eyes that shut for a defect would show for ever what was so once
+                log.exception("the Cluster could not be looked at")
 
     def process(self) -> str:
         """Return how PostgreSQL runs; what was never seen may be about to."""
