@@ -42,6 +42,10 @@ select json_build_object(
 """
 
 
+class Changed(Transient):
+    """Somebody changed the Cluster since it was looked at: look again."""
+
+
 class Cnpg:
     """One site's Cluster. Whoever calls its acts sees to it that only one goes on at a time."""
 
@@ -73,13 +77,13 @@ class Cnpg:
         return seen
 
     def patch(self, body: Mapping[str, Any], seen: ClusterSeen | None = None, within: float = ACT) -> ClusterSeen:
-        """Have some fields of the Cluster so. With ``seen``, only where nobody has changed it since: Transient otherwise."""
+        """Have some fields of the Cluster so. With ``seen``, only where nobody has since: Changed otherwise."""
         if seen is not None:
             metadata = {**body.get("metadata", {}), "resourceVersion": seen.version}
             body = {**body, "metadata": metadata}
         answer = self.api.request("PATCH", self.path, body=body, content_type=MERGE, timeout=within)
         if answer.status == 409:
-            raise Transient(f"{self.name} was changed meanwhile: look again")
+            raise Changed(f"{self.name} was changed meanwhile: look again")
         if answer.status != 200:
             raise refused(self.config.site, f"change {self.name}", answer)
         return parse_cluster(answer.body, self.config.site)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 from flotilla.errors import FlotillaError, Permanent, Transient
 from flotilla.node.boot import Role, may_be_primary
@@ -24,11 +24,12 @@ from flotilla.node.database import Answers, Told
 from flotilla.node.hba import MANAGED, MANAGER, ROLES
 from flotilla.node.settings import upstream_of
 from flotilla.recovery import lsn
-from tasks.node_cnpg import ACT, CONFIGURED, Cnpg
+from tasks.node_cnpg import ACT, CONFIGURED, Changed, Cnpg
 from tasks.node_initialise import FURNITURE, must_be_first
 from tasks.node_postgres import until, write_epoch, written_epoch
 
 EVERY = 0.1  # seconds between looks: each is a request to an API server, or to PostgreSQL
+TRIES = 5  # to change a Cluster whose operator writes to it, too
 MADE = 80.0  # seconds for a first database: less than whoever asks waits for an answer, and the act may be repeated
 MOVED = 80.0  # seconds for a demotion, which is 5 in the lab: a checkpoint and an orderly stop are part of it
 CHECKPOINT = 80.0  # seconds
@@ -37,6 +38,8 @@ _CLIENTS = (
     "where backend_type = 'client backend' and pid <> pg_backend_pid() and usename <> all(%s) "
     "and not (client_addr is null and application_name = %s)"
 )
+
+_REPLAYED = "select coalesce(pg_last_wal_receive_lsn(), '0/0') <= pg_last_wal_replay_lsn()"
 
 
 def initialise(db: Cnpg, epoch: int, answers: Answers) -> Told:
@@ -81,17 +84,25 @@ def unfence(db: Cnpg) -> Told:
 
 
 def _door(db: Cnpg, *, fenced: bool) -> bool:
-    seen = db.look()
-    if seen is None:
-        return False  # who makes it asks the memory
-    wanted = rules(seen.pg_hba, fenced=fenced)
-    changed = list(seen.pg_hba) != wanted
-    if changed:
-        # a list is replaced as a whole: not over what somebody else has written meanwhile
-        db.patch({"spec": {"postgresql": {"pg_hba": wanted}}}, seen)
-    if _answers(db):
-        until(lambda: db.lets_in() is not fenced, CONFIGURED, "pg_hba.conf to be read again", EVERY)
+    """Have the rules of the fence in force, or gone; a Cluster that is yet to be made has them by the agent's memory."""
+    changed = _ruled(db, fenced=fenced)
+    until(lambda: not _answers(db) or db.lets_in() is not fenced, CONFIGURED, "pg_hba.conf to be read again", EVERY)
     return changed
+
+
+def _ruled(db: Cnpg, *, fenced: bool) -> bool:
+    """Have the rules in the Cluster's list: it is replaced as a whole, so not over what somebody has written meanwhile."""
+    for left in reversed(range(TRIES)):
+        seen = db.look()
+        if seen is None or list(seen.pg_hba) == (wanted := rules(seen.pg_hba, fenced=fenced)):
+            return False
+        try:
+            db.patch({"spec": {"postgresql": {"pg_hba": wanted}}}, seen)
+            return True
+        except Changed:
+            if not left:
+                raise
+    raise AssertionError("unreachable: the last try returns or raises")
 
 
 def _answers(db: Cnpg) -> bool:
@@ -215,7 +226,7 @@ def _sourced(db: Cnpg, seen: ClusterSeen, source: str) -> bool:
     wanted = replica(db.topology, source)
     changed = (seen.primary, seen.source) != (wanted["primary"], wanted["source"])
     if changed:
-        db.patch({"spec": {"replica": wanted}}, seen)
+        db.patch({"spec": {"replica": wanted}})
     until(lambda: _upstream(db) == ("" if source == NO_SITE else source), CONFIGURED, f"{source} to be its source", EVERY)
     if source == NO_SITE:
         until(lambda: not db.ask("select 1 from pg_stat_wal_receiver where status = 'streaming'"), ACT, "no receiver", EVERY)
@@ -254,7 +265,7 @@ def stop(db: Cnpg, mode: str) -> Told:
         return Told(f"{db.config.site} has no database", was)
     if seen.put_down:
         return Told(f"PostgreSQL of {db.config.site} is stopped, as it was put down: {seen.put_down}", was)
-    if seen.is_standby and (seen.token or not seen.moves) and _is_standby(db):
+    if seen.is_standby and not seen.moves and _is_standby(db):
         return _stopped_standby(db, seen, was=was)
     return _demoted(db, seen)
 
@@ -284,8 +295,8 @@ def _demoted(db: Cnpg, seen: ClusterSeen) -> Told:
         try:
             before = db.served().control
         except Transient as error:
-            return _put_down(db, seen, str(error))
-        db.patch({"spec": {"replica": replica(db.topology, NO_SITE)}}, seen)
+            return _put_down(db, str(error))
+        db.patch({"spec": {"replica": replica(db.topology, NO_SITE)}})
     until(lambda: _is_over(db), MOVED, f"{db.name} to be demoted", EVERY)
     token = db.must_be().token
     end = parse_token(token)
@@ -296,9 +307,9 @@ def _demoted(db: Cnpg, seen: ClusterSeen) -> Told:
     return Told(f"{site} was stopped in order, and is a standby of nobody; {told}", changed=True)
 
 
-def _put_down(db: Cnpg, seen: ClusterSeen, why: str) -> Told:
+def _put_down(db: Cnpg, why: str) -> Told:
     """Have a primary that does not answer kept from coming back: it cannot be demoted, and nothing shows where it ended."""
-    db.patch(put_down(f"stopped while it did not answer: {why}"), seen)
+    db.patch(put_down(f"stopped while it did not answer: {why}"))
     until(lambda: not db.must_be().ready, CONFIGURED, f"{db.name} to have no instance that is ready", EVERY)
     return Told(f"PostgreSQL of {db.config.site} is kept from starting; where its WAL ends is not known", changed=True)
 
@@ -331,7 +342,7 @@ def start(db: Cnpg, role: Role, epoch: int, answers: Answers) -> Told:
     if allowed.role is None:
         raise Permanent(f"{site} is not started as primary: {allowed.told}")
     db.memory.change(primary_epoch=epoch, autostart=True, like="")
-    db.patch({**let_up(), "spec": {"replica": replica(db.topology, site)}}, seen)
+    db.patch({**let_up(), "spec": {"replica": replica(db.topology, site)}})
     until(lambda: not db.in_recovery(), MOVED, f"{db.name} to be the primary again", EVERY)
     return Told(f"PostgreSQL of {site} runs as {role}", changed=True)
 
@@ -348,7 +359,7 @@ def promote(db: Cnpg, timeout: float, epoch: int, answers: Answers) -> Told:
         token = _token(db, answers)
         how = ", with the demotion token of the one before" if token else ", without a demotion token: as in a failover"
         db.memory.change(primary_epoch=epoch, autostart=True, like="")
-        db.patch({"spec": {"replica": replica(db.topology, site, token)}}, seen)
+        db.patch({"spec": {"replica": replica(db.topology, site, token)}})
     elif db.memory.now.primary_epoch != epoch and written_epoch(db)[0] != epoch:
         raise Permanent(f"{site} is a primary since epoch {db.memory.now.primary_epoch}: nothing to promote")
     until(lambda: not db.in_recovery(), timeout, "the standby to be promoted", EVERY)
@@ -358,6 +369,8 @@ def promote(db: Cnpg, timeout: float, epoch: int, answers: Answers) -> Told:
 
 
 def _token(db: Cnpg, answers: Answers) -> str:
+    with suppress(Transient):  # half a record at the end of what a dead primary sent is never replayed
+        until(lambda: bool(db.ask(_REPLAYED)[0][0]), ACT, "all to be replayed that was received", EVERY)
     db.ask("checkpoint", within=CHECKPOINT)  # of a standby: its control file then says how far it is
     shown = [one.token for one in answers().values() if one is not None and one.is_standby and one.token]
     return token_for(db.served().control, shown)

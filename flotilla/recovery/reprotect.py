@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from flotilla.facts import Unknown
 from flotilla.recovery import acts, goals
-from flotilla.recovery.facts import AgentSeen, World
+from flotilla.recovery.facts import EVIDENCE, AgentSeen, World
 from flotilla.recovery.following import not_following
 from flotilla.recovery.layout import Layout
 from flotilla.recovery.parts import beginning, kept, protecting, rejoining, tidying, traffic, verified
@@ -51,4 +52,8 @@ def returning(site: str, primary: str, world: World, layout: Layout) -> Iterator
     yield Step("slots", f"{primary} has a slot for {site}", Phase.PREPARE, (acts.CreateSlots(primary, (site,)),))
     yield Step("checkpoint", f"{primary} has a checkpoint of its own timeline", Phase.PREPARE, (acts.Checkpoint(primary),))
     has_nothing_else = not not_following(site, primary, world) or is_of_history(site, primary, world)
-    yield rejoining(site, primary, approvals=0 if has_nothing_else else layout.approvals)
+    step = rejoining(site, primary, approvals=0 if has_nothing_else else layout.approvals)
+    agent = world.agent(site)
+    if not has_nothing_else and isinstance(agent, AgentSeen) and EVIDENCE in agent.lacks:
+        step = replace(step, title=f"{step.title}; what it has alone is lost, as nothing there keeps evidence of it")
+    yield step

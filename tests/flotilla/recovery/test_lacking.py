@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from flotilla.facts import Unknown
-from flotilla.recovery import acts, goals, guards
+from flotilla.recovery import acts, goals, guards, reprotect
 from flotilla.recovery.aim import Aim
 from flotilla.recovery.facts import EVIDENCE, REWIND, SLOTS, AgentSeen, World
 from flotilla.recovery.parsing import parse_agent
@@ -16,6 +16,7 @@ from flotilla.recovery.rejoining import due
 from tests.flotilla.recovery.modelled import P, R, S, fleet
 from tests.flotilla.recovery.test_files import seen
 from tests.flotilla.recovery.test_guards import EPOCH, RUN, begun, promoted
+from tests.flotilla.recovery.walked import LAYOUT
 
 AIM = Aim(RUN, EPOCH)
 
@@ -69,6 +70,18 @@ def test_where_nothing_shows_how_it_ended_it_is_copied_anew_if_it_cannot_be_rewo
 
     assert "it is fenced" in str(due(goals.Rejoin(P, S), lacking(world, P, control=unseen)))
     assert due(goals.Rejoin(P, S), lacking(world, P, REWIND, control=unseen)) == acts.Reseed(P, S)
+
+
+def test_whoever_agrees_to_a_site_s_return_is_told_where_no_evidence_is_kept():
+    world = promoted().world()
+    kept, lost = (
+        next(step for step in reprotect.steps(P, S, one, LAYOUT) if step.key == f"rejoin-{P}")
+        for one in (world, lacking(world, P, EVIDENCE))
+    )
+
+    assert (kept.approvals, lost.approvals) == (LAYOUT.approvals, LAYOUT.approvals)
+    assert "evidence" not in kept.title
+    assert "what it has alone is lost" in lost.title
 
 
 @pytest.mark.parametrize("lacks", [(), (REWIND,)])
