@@ -31,7 +31,9 @@ def _make_authority(folder: Path) -> None:
     made = _builder(name, name, key).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)  # certificates and their revocation
     _write(folder / "ca.key", _private(key), 0o600)
-    signed = made.add_extension(usage, critical=True).sign(key, hashes.SHA256())
+    # Every lab's authority has this name: by its key a client tells which of two that it trusts has signed a certificate.
+    own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    signed = made.add_extension(usage, critical=True).add_extension(own, critical=False).sign(key, hashes.SHA256())
     _write(folder / "ca.pem", signed.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
@@ -44,6 +46,7 @@ def _make_certificate(folder: Path, site: str, address: str) -> None:
     made = (
         _builder(_name(site), authority.subject, key)
         .add_extension(names, critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
     )

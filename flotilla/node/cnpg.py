@@ -135,6 +135,8 @@ def cluster(manifest: Manifest, config: AgentConfig, upstream: str = "", *, fenc
         "managed": _managed(spec.get("managed") or {}, part),
         "postgresql": postgresql | {"pg_hba": rules(postgresql.get("pg_hba") or (), fenced=fenced)},
         "switchoverDelay": spec.get("switchoverDelay", DELAY),
+        # What was promoted is restarted once, for its archive_mode: by default it refuses clients for 180 s before that.
+        "smartShutdownTimeout": spec.get("smartShutdownTimeout", 0),
     }
     metadata = dict(manifest.get("metadata") or {}) | {"name": part.name, "namespace": part.namespace}
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}

@@ -168,6 +168,7 @@ def test_a_first_cluster_is_the_manifest_s_with_what_only_the_agent_says() -> No
     assert spec["managed"]["services"] == {"disabledDefaultServices": ["ro"]}
     assert spec["postgresql"] == {"parameters": {"max_connections": "60"}, "pg_hba": ["host all carol all reject"]}
     assert spec["switchoverDelay"] == cnpg.DELAY
+    assert spec["smartShutdownTimeout"] == 0
     assert manifest() == read_documents(MANIFEST, "cluster.yaml")[0]
 
 
