@@ -25,7 +25,7 @@ from tests.conftest import FleetLab
 from tests.recovery.databases.clustered import ISOLATION, LAYOUT, Three, three
 from tests.recovery.databases.trio import SITES, Ledger, Site, until
 
-pytestmark = [pytest.mark.lab, pytest.mark.variations, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.lab, pytest.mark.last, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
