@@ -19,6 +19,7 @@ from flotilla.node.cnpg import let_up, put_down
 from flotilla.node.config import OPERATOR_STOPS, AgentConfig
 from flotilla.node.database import Alone, Answers, Go, Say, Told
 from tasks import node_cnpg_acts as acts
+from tasks import node_cnpg_replication as replication
 from tasks.node_cnpg import API, Cnpg
 from tasks.node_cnpg_copying import refuse_rewind, reseed
 from tasks.node_cnpg_guard import guard_of
@@ -177,17 +178,17 @@ class CloudNative:
 def _replication(db: Cnpg, act: ask.Act) -> Told:
     match act:
         case ask.Checkpoint():
-            return acts.checkpoint(db)
+            return replication.checkpoint(db)
         case ask.SetSync():
-            return acts.set_sync(db, act.names)
+            return replication.set_sync(db, act.names)
         case ask.CreateSlots():
-            return acts.create_slots(db)
+            return replication.create_slots(db)
         case ask.DropSlots():
-            return acts.drop_slots(db, act.names)
+            return replication.drop_slots(db, act.names)
         case ask.Follow():
-            return acts.follow(db, act.upstream)
+            return replication.follow(db, act.upstream)
         case ask.Detach():
-            return acts.detach(db)
+            return replication.detach(db)
         case ask.ResumeReplay():
-            return acts.resume_replay(db)
+            return replication.resume_replay(db)
     raise Permanent(f"no act {act.kind} is known here")

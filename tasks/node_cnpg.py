@@ -26,6 +26,8 @@ from tasks.sql import Line, Row
 ACT = 5.0  # seconds for what takes milliseconds
 API = 2.0  # seconds that the API server is given for one answer
 CONFIGURED = 30.0  # seconds for the operator and its instance manager to have a changed Cluster in force; a second is usual
+CHECKPOINT = 80.0  # seconds
+EVERY = 0.1  # seconds between looks: each is a request to an API server, or to PostgreSQL
 MERGE = "application/merge-patch+json"
 
 # As superuser: a standby of nobody has no receiver, so its timeline is its newest WAL's. History files are small and few.

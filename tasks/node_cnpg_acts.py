@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing, suppress
+from contextlib import suppress
 
-from flotilla.errors import FlotillaError, Permanent, Transient
+from flotilla.errors import Permanent, Transient
 from flotilla.node.boot import Role, may_be_primary
 from flotilla.node.cnpg import (
     MARK,
@@ -17,22 +17,19 @@ from flotilla.node.cnpg import (
     read_only,
     replica,
     rules,
-    synchronous,
     token_for,
 )
 from flotilla.node.database import Answers, Told
 from flotilla.node.hba import MANAGED, MANAGER, ROLES
-from flotilla.node.settings import upstream_of
 from flotilla.recovery import lsn
-from tasks.node_cnpg import ACT, CONFIGURED, Changed, Cnpg
+from tasks.node_cnpg import ACT, CHECKPOINT, CONFIGURED, EVERY, Changed, Cnpg
+from tasks.node_cnpg_replication import sourced
 from tasks.node_initialise import FURNITURE, must_be_first
 from tasks.node_postgres import until, write_epoch, written_epoch
 
-EVERY = 0.1  # seconds between looks: each is a request to an API server, or to PostgreSQL
 TRIES = 5  # to change a Cluster whose operator writes to it, too
 MADE = 80.0  # seconds for a first database: less than whoever asks waits for an answer, and the act may be repeated
 MOVED = 80.0  # seconds for a demotion, which is 5 in the lab: a checkpoint and an orderly stop are part of it
-CHECKPOINT = 80.0  # seconds
 _CLIENTS = (
     "select pid, coalesce(wait_event = 'SyncRep', false), xact_start from pg_stat_activity "
     "where backend_type = 'client backend' and pid <> pg_backend_pid() and usename <> all(%s) "
@@ -175,83 +172,6 @@ def _set_read_only(db: Cnpg, *, on: bool) -> bool:
     return changed
 
 
-def checkpoint(db: Cnpg) -> Told:
-    """Have a checkpoint written."""
-    db.ask("checkpoint", within=CHECKPOINT)
-    return Told(f"{db.config.site} has written a checkpoint on timeline {db.served().control.timeline}", changed=True)
-
-
-def set_sync(db: Cnpg, names: str) -> Told:
-    """Have commits wait for these standbys, other sites' Clusters by their names. Never for this site itself (finding 1)."""
-    sites = names.split('"')[1::2]
-    if db.config.site in sites:
-        raise Permanent(f"commits at {db.config.site} cannot wait for {db.config.site} itself: leave it out of {names!r}")
-    db.must_be()
-    changed = _waited_for(db) != sites
-    db.patch({"spec": {"postgresql": {"synchronous": synchronous(sites)}}})
-    until(lambda: _waited_for(db) == sites, CONFIGURED, f"synchronous_standby_names to be {names!r}", EVERY)
-    return Told(f"commits at {db.config.site} wait for {', '.join(sites) or 'nobody'}", changed)
-
-
-def _waited_for(db: Cnpg) -> list[str]:
-    return db.setting("synchronous_standby_names").split('"')[1::2]
-
-
-def follow(db: Cnpg, upstream: str) -> Told:
-    """Have the Cluster be a standby of another site's; one that is put down runs as that from now on."""
-    site = db.config.site
-    if upstream not in db.config.others:
-        raise Permanent(f"{site} cannot follow {upstream}: expected one of {', '.join(db.config.others)}")
-    seen = db.must_be()
-    if not seen.is_standby:
-        raise Permanent(f"{site} is a primary: stop it before it follows {upstream}")
-    if db.memory.now.unfinished:
-        raise Permanent(f"{db.memory.now.unfinished} was begun at {site} and not ended: reseed it")
-    db.memory.change(autostart=True, like="")
-    changed = _sourced(db, seen, upstream)
-    return Told(f"{site} follows {upstream}", changed)
-
-
-def detach(db: Cnpg) -> Told:
-    """Have a running standby take WAL from nobody: proved by there being no receiver."""
-    seen = db.must_be()
-    if not seen.is_standby:
-        raise Permanent(f"{db.config.site} is a primary: it takes WAL from nobody")
-    changed = _sourced(db, seen, NO_SITE)
-    return Told(f"{db.config.site} takes WAL from nobody", changed)
-
-
-def _sourced(db: Cnpg, seen: ClusterSeen, source: str) -> bool:
-    """Have a standby take WAL from a site, or nobody, proved by what its server was told; tell whether it did not."""
-    wanted = replica(db.topology, source)
-    changed = (seen.primary, seen.source) != (wanted["primary"], wanted["source"])
-    if changed:
-        db.patch({"spec": {"replica": wanted}})
-    until(lambda: _upstream(db) == ("" if source == NO_SITE else source), CONFIGURED, f"{source} to be its source", EVERY)
-    if source == NO_SITE:
-        until(lambda: not db.ask("select 1 from pg_stat_wal_receiver where status = 'streaming'"), ACT, "no receiver", EVERY)
-    return changed
-
-
-def _upstream(db: Cnpg) -> str:
-    return upstream_of(db.setting("primary_conninfo"), db.topology.places)
-
-
-def resume_replay(db: Cnpg) -> Told:
-    """Have a standby replay; one that is paused and loses its connection would not come back (recovery-lab.md, 0.6)."""
-    if not db.in_recovery():
-        return Told(f"{db.config.site} is a primary: nothing is replayed", changed=False)
-    if _replays(db):
-        return Told(f"{db.config.site} replays", changed=False)
-    db.ask("select pg_wal_replay_resume()")
-    until(lambda: _replays(db), ACT, "replay to go on", EVERY)
-    return Told(f"{db.config.site} replays again", changed=True)
-
-
-def _replays(db: Cnpg) -> bool:
-    return bool(db.ask("select pg_get_wal_replay_pause_state() = 'not paused'")[0][0])
-
-
 def stop(db: Cnpg, mode: str) -> Told:
     """Have no primary, and no standby that takes WAL: a primary is demoted, which stops it in order and shows where it ended.
 
@@ -280,7 +200,7 @@ def _is_standby(db: Cnpg) -> bool:
 
 def _stopped_standby(db: Cnpg, seen: ClusterSeen, *, was: bool) -> Told:
     """Have a standby take WAL from nobody. One whose last checkpoint is where its token ends has been nothing else since."""
-    changed = _sourced(db, seen, NO_SITE)
+    changed = sourced(db, seen, NO_SITE)
     control = db.served().control
     mark = MARK + token_for(control, [seen.token] if seen.token else [])
     changed |= db.memory.change(like=mark)
@@ -374,27 +294,3 @@ def _token(db: Cnpg, answers: Answers) -> str:
     db.ask("checkpoint", within=CHECKPOINT)  # of a standby: its control file then says how far it is
     shown = [one.token for one in answers().values() if one is not None and one.is_standby and one.token]
     return token_for(db.served().control, shown)
-
-
-def create_slots(db: Cnpg) -> Told:
-    """Refuse: a standby of another site's Cluster cannot be told of a slot."""
-    raise Permanent(
-        f"CloudNativePG gives standbys of other sites no slots: {db.config.site} keeps WAL for them by wal_keep_size, or in "
-        "an archive, as the Cluster's manifest says"
-    )
-
-
-def drop_slots(db: Cnpg, names: tuple[str, ...]) -> Told:
-    """Have no slots of other sites, as there are none."""
-    return Told(f"{db.config.site} holds no WAL back for {', '.join(names) or 'anybody'}", changed=False)
-
-
-def must_lead(db: Cnpg, upstream: str) -> None:
-    """Raise unless another site's database answers as a primary: who is copied from it follows it."""
-    with closing(db.line_as_operator(upstream)) as line:
-        try:
-            standby = bool(line.ask("select pg_is_in_recovery()", within=ACT)[0][0])
-        except FlotillaError as error:
-            raise Transient(f"{upstream} cannot be copied: {error}") from None
-    if standby:
-        raise Transient(f"{upstream} is a standby: copy the primary")

@@ -8,8 +8,8 @@ from __future__ import annotations
 from flotilla.errors import Permanent
 from flotilla.node.database import Go, Told
 from flotilla.node.settings import upstream_of
-from tasks.node_cnpg import Cnpg
-from tasks.node_cnpg_acts import EVERY, must_lead
+from tasks.node_cnpg import EVERY, Cnpg
+from tasks.node_cnpg_replication import must_lead
 from tasks.node_postgres import until
 
 HOURS = 12 * 3600.0  # seconds that a copy may take

@@ -174,8 +174,8 @@ def test_a_server_that_was_started_for_nobody_is_ended_by_the_next_agent(own: Tr
     command = [str(BINARIES / "postgres"), "-D", str(remote.database.data), "-c", f"config_file={file}", *FOR_NOBODY]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, **as_postgres(remote.database.home)) as hidden:
         lock = remote.database.data / "postmaster.pid"
-        until(lambda: lock.exists() and "standby" in lock.read_text().split(), "it runs")
-        if remote.process is None:
+        if remote.process is None:  # else it may be ended before anybody sees it run
+            until(lambda: lock.exists() and "standby" in lock.read_text().split(), "it runs")
             remote.start()
         until(lambda: hidden.poll() is not None, "it is ended")
 
