@@ -21,7 +21,10 @@ from flotilla.errors import Permanent, Transient
 from tasks.trust import trusted
 
 ATTEMPTS = 5
-BUSY_WITHIN = 60.0  # seconds that a server may say that it is busy
+PATIENCE = 20.0  # seconds for one answer
+BUSY_WITHIN = (
+    150.0  # seconds that a server may be busy: it waits for its database for 60 itself, and whoever comes then waits anew
+)
 
 
 def home() -> Path:
@@ -50,27 +53,28 @@ def ui_link(run: str = "") -> str:
 def call(method: str, path: str, body: object = None) -> httpx.Response:
     """Return Prefect's answer; raises Transient where the server does not answer, or cannot, for a while.
 
-    It answers 503 where SQLite has another writer, and has then done nothing: under load that may be so several times.
+    It answers 503, or not in time, where SQLite has another writer: under load that may be so several times. After a 503
+    nothing was done; after a silence it may have been, and is asked for once more.
     """
     began = time.monotonic()
     for attempt in count(1):
         answer, told = _asked(method, path, body)
-        if answer is not None and answer.status_code < 500:
+        if isinstance(answer, httpx.Response) and answer.status_code < 500:
             return answer
-        busy = answer is not None and answer.status_code == 503 and time.monotonic() - began < BUSY_WITHIN
-        if attempt >= ATTEMPTS and not busy:
+        is_busy = answer.status_code == 503 if isinstance(answer, httpx.Response) else isinstance(answer, httpx.ReadTimeout)
+        if attempt >= ATTEMPTS and not (is_busy and time.monotonic() - began < BUSY_WITHIN):
             break
         time.sleep(min(3.0, 0.2 * 2**attempt) * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
     raise Transient(f"Prefect at {api_url()} does not answer: {told}; is it up? `flotilla server status`")
 
 
-def _asked(method: str, path: str, body: object) -> tuple[httpx.Response | None, str]:
-    """Return Prefect's answer, None where there was none, and what is to be told of a failure."""
+def _asked(method: str, path: str, body: object) -> tuple[httpx.Response | httpx.HTTPError, str]:
+    """Return Prefect's answer, or why there was none, and what is to be told of a failure."""
     auth = httpx.BasicAuth(*credentials().split(":", 1)) if credentials() else None
     try:
-        answer = httpx.request(method, api_url() + path, json=body, auth=auth, timeout=20, verify=trusted())
+        answer = httpx.request(method, api_url() + path, json=body, auth=auth, timeout=PATIENCE, verify=trusted())
     except httpx.HTTPError as error:
-        return None, str(error) or type(error).__name__
+        return error, str(error) or type(error).__name__
     if answer.status_code == 401:
         raise Permanent(f"Prefect at {api_url()} wants a name and password: set PREFECT_API_AUTH_STRING")
     return answer, f"HTTP {answer.status_code}"

@@ -27,7 +27,7 @@ UNTIL = float(os.environ.get("FLOTILLA_TESTS_UNTIL") or "inf")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have the longest stories last: what there is no time for is one of them, and not a hundred short ones."""
-    items.sort(key=lambda item: ("recovery/stories" in item.nodeid, item.get_closest_marker("last") is not None))
+    items.sort(key=lambda item: (item.get_closest_marker("last") is not None, "recovery/stories" in item.nodeid))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -12,6 +12,8 @@ import pytest
 from flotilla.errors import Permanent, Transient
 from tasks import prefect_api
 
+SILENT = 0  # it waits, and then hangs up
+
 
 class Busy(BaseHTTPRequestHandler):
     """Answers with one status after another, the last one for good."""
@@ -21,7 +23,12 @@ class Busy(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
-        self.send_response(self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0])
+        status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+        if status == SILENT:
+            self.close_connection = True
+            threading.Event().wait(1)
+            return
+        self.send_response(status)
         self.end_headers()
         self.wfile.write(b"{}")
 
@@ -45,6 +52,24 @@ def test_a_server_that_is_busy_is_asked_until_it_answers(busy):
 
     assert 200 == prefect_api.call("GET", "/health").status_code
     assert 13 == len(busy.asked)
+
+
+def test_a_server_that_waits_for_its_database_is_asked_until_it_answers(busy, monkeypatch):
+    monkeypatch.setattr(prefect_api, "PATIENCE", 0.05)
+    busy.statuses = [SILENT] * 8 + [503] * 3 + [200]
+
+    assert 200 == prefect_api.call("GET", "/health").status_code
+    assert 12 == len(busy.asked)
+
+
+def test_a_server_that_never_answers_is_given_up(busy, monkeypatch):
+    monkeypatch.setattr(prefect_api, "PATIENCE", 0.05)
+    monkeypatch.setattr(prefect_api, "BUSY_WITHIN", 0)
+    busy.statuses = [SILENT]
+
+    with pytest.raises(Transient, match="does not answer: timed out"):
+        prefect_api.call("GET", "/health")
+    assert prefect_api.ATTEMPTS == len(busy.asked)
 
 
 def test_a_server_that_stays_busy_is_given_up(busy, monkeypatch):
