@@ -32,6 +32,8 @@ pytestmark = [pytest.mark.lab, pytest.mark.last, pytest.mark.timeout(1800)]
 def _built(fleet_lab: FleetLab, ways: dict[str, Connection]) -> Iterator[Three]:
     if why := lab.look().without_databases:
         pytest.skip(f"the lab has no databases, and so no authority of theirs: {why}")
+    if not lab.look().is_up:  # a story before may have left it as it ended
+        lab.up()
     with three(ways) as made:
         made.build()
         yield made
