@@ -12,10 +12,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 import lab
 from flotilla.errors import Transient
@@ -45,6 +47,8 @@ SKIPPED = ("leases", "scale", "ready", "traffic", "publish", "publish-promotable
 LAYOUT = Layout(
     (Place("production", "hangzhou"), Place("same-city", "hangzhou"), Place("remote", "beijing")), ("same-city",), ISOLATION
 )
+HEALTHY = "Cluster in healthy state"  # status.phase (CloudNativePG 1.30, api/v1/cluster_types.go, PhaseHealthy)
+QUIET = 3.0  # seconds
 PATIENCE = 240.0  # seconds for one step: a copy of a Cluster is made by pods that have to be started first
 
 
@@ -99,10 +103,38 @@ class Three(Trio):
 
     @property
     def primary(self) -> str:
-        """The one site whose database takes writes."""
-        found = [name for name in SITES if not self[name].ask("select pg_is_in_recovery()")]
+        """The one site whose database takes writes, once all answer: an operator restarts what it has just promoted."""
+        found = list[str]()
+
+        def all_answer() -> bool:
+            found[:] = [name for name in SITES if not self[name].ask("select pg_is_in_recovery()")]
+            return True
+
+        until(all_answer, "all databases answer")
         assert len(found) == 1, found
         return found[0]
+
+    def follows(self, site: str, upstream: str) -> None:
+        """Wait until a site has all that its upstream had when it was asked, once that answers."""
+        until(lambda: self[upstream].ask("select true"), f"{upstream} answers")
+        super().follows(site, upstream)
+
+    def settle(self) -> None:
+        """Wait until no operator has had anything to do for a while: seconds after a promotion it restarts the server."""
+        since = time.monotonic()
+
+        def is_quiet() -> bool:
+            nonlocal since
+            if not all(self._is_quiet(name) for name in SITES):
+                since = time.monotonic()
+            return time.monotonic() - since > QUIET
+
+        until(is_quiet, "all Clusters are quiet")
+
+    def _is_quiet(self, name: str) -> bool:
+        with suppress(psycopg.Error):
+            return self.cluster(name)["status"].get("phase") == HEALTHY and bool(self[name].ask("select true"))
+        return False
 
     def world(self) -> World:
         """Return what a recovery sees of the sites, and the leases as it would have written them."""

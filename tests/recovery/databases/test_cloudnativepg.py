@@ -42,6 +42,7 @@ def _built(fleet_lab: FleetLab, ways: dict[str, Connection]) -> Iterator[Three]:
 @pytest.fixture
 def fleet(_built: Three) -> Iterator[Three]:
     """Yield the three sites, whoever is primary; after the test every agent lives, and the others follow one primary."""
+    _built.settle()
     yield _built
     for site in _built.sites.values():
         if site.process is None:
