@@ -22,9 +22,7 @@ from tasks.trust import trusted
 
 ATTEMPTS = 5
 PATIENCE = 20.0  # seconds for one answer
-BUSY_WITHIN = (
-    150.0  # seconds that a server may be busy: it waits for its database for 60 itself, and whoever comes then waits anew
-)
+BUSY_WITHIN = 150.0  # seconds that a server may be busy: it waits for its database for 60, and who comes then waits anew
 
 
 def home() -> Path:

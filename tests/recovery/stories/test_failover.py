@@ -17,7 +17,7 @@ from flotilla.recovery.journal import Wrote
 from flotilla.recovery.steps import from_dict
 from flows.witnessing import last_automatic
 from tests.bench.dying import wait_until_allowed
-from tests.recovery.field import CITY, REMOTE, Field, Going, until
+from tests.recovery.field import CITY, REMOTE, Done, Field, Going, until
 from tests.recovery.users import primaries, users
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
@@ -32,6 +32,15 @@ def agrees(field: Field, going: Going, name: str) -> None:
     """Have somebody agree, and wait until the run has taken that."""
     field.approve(going.run, name).well()
     going.wait_entry(lambda entry: entry.kind is Wrote.APPROVED and entry.who == name, f"{name}'s approval")
+
+
+def taken_over(field: Field) -> Done:
+    """Have production lost, and same-city take over as one person agrees; return what the run told."""
+    lab.kill("production")
+    going = field.begin("failover", "--to", "same-city", "--as", "zoe", "--reason", "production is gone")
+    asked(going)
+    agrees(field, going, "alice")
+    return going.ended().well()
 
 
 def comes_back(field: Field, *sites: str) -> None:
@@ -52,11 +61,7 @@ def test_production_is_lost_one_person_agrees_and_the_way_home_leads_back(field:
     with primaries(field, os.environ) as seen, users(field) as load:
         load.wait()
         field.sampled()
-        lab.kill("production")
-        going = field.begin("failover", "--to", "same-city", "--as", "zoe", "--reason", "production is gone")
-        asked(going)
-        agrees(field, going, "alice")
-        done = going.ended().well()
+        done = taken_over(field)
         load.wait()
         verdict = load.judged()
 
@@ -88,11 +93,7 @@ def test_a_site_that_serves_nobody_is_found_and_made_to_serve_before_a_failover_
     until(lambda: "red: same-city: 0 of 0 replicas are ready" in field.wrong(), field.wrong)
     assert "nobody could ask whether users are served" in field.recover("check").text
     with users(field) as load:
-        lab.kill("production")
-        going = field.begin("failover", "--to", "same-city", "--as", "zoe", "--reason", "production is gone")
-        asked(going)
-        agrees(field, going, "alice")
-        done = going.ended().well()
+        done = taken_over(field)
         load.wait()
         verdict = load.stop()
 
